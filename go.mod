@@ -1,0 +1,3 @@
+module github.com/rootlun/rootlun
+
+go 1.26.0
