@@ -1,0 +1,112 @@
+// Package boot is the boot told in order: plan, network, login, disk, root,
+// handoff. It runs as PID 1 of an initramfs, and it alone turns a plan (fw)
+// into NICs (boot/network) and sessions (session).
+//
+// It mounts /dev, /proc, /sys and /run, reads what fw reads, loads modules from
+// /lib/modules, mounts the root on /sysroot, writes /run/rootlun/state.json,
+// deletes the initramfs and runs the real init.
+package boot
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/rootlun/rootlun/boot/modules"
+	"github.com/rootlun/rootlun/fw"
+)
+
+// Init boots. It returns only when the boot can't go on; the error then tells
+// the step, the cause and what to check, and plan, which may be nil, what
+// policy to follow (see Fail).
+func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err error) {
+	if err := mountPseudo(); err != nil {
+		return nil, &StepError{Step: "set up /dev, /proc, /sys and /run", Err: err}
+	}
+	if kmsg := openKernelLog(); kmsg != nil {
+		c.LogTo(kmsg)
+	}
+	c.Printf("rootlun %s starts", version)
+
+	drivers, err := loadDrivers(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	plan, err = readPlan(c, drivers.loader)
+	if err != nil {
+		return plan, err
+	}
+	path, err := reachDisk(ctx, c, plan, drivers)
+	if err != nil {
+		return plan, err
+	}
+	init, err := openRoot(ctx, c, plan, path, drivers.loader)
+	if err != nil {
+		return plan, err
+	}
+	drivers.stop()
+	c.Step("handoff", "%s runs as PID 1", init)
+	if err := writeState(c, version, plan, path, init); err != nil {
+		c.Printf("warning: %v", err)
+	}
+	err = switchRoot(init, os.Args[1:], initEnvironment(os.Environ()))
+	return plan, &StepError{Step: "hand over to " + init, Err: err}
+}
+
+// readPlan reads every source of configuration and says what it found.
+func readPlan(c *Console, drivers *modules.Loader) (*fw.Plan, error) {
+	sys := os.DirFS("/")
+	if _, err := fs.Stat(sys, "sys/firmware/acpi/tables/iBFT"); err != nil {
+		// A BIOS table in low memory is seen through the kernel's driver only.
+		if err := drivers.Load("iscsi_ibft"); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoDevice) {
+			c.Printf("warning: no firmware table through the kernel: %v", err)
+		}
+	}
+	plan, err := fw.Read(sys)
+	if plan != nil {
+		for _, w := range plan.Warnings {
+			c.Printf("warning: %s", w)
+		}
+	}
+	if err != nil {
+		return plan, &StepError{Step: "read the boot configuration", Err: err}
+	}
+	describePlan(c, plan)
+	return plan, nil
+}
+
+// openRoot finds, mounts and checks the root; it returns the init to run.
+func openRoot(ctx context.Context, c *Console, plan *fw.Plan, path *Path, drivers *modules.Loader) (string, error) {
+	began := time.Now()
+	fail := func(what string, err error) error {
+		return &StepError{Step: what, Err: err, Took: time.Since(began)}
+	}
+	dev, err := findRoot(ctx, plan.Root, path.Disk.Name)
+	if err != nil {
+		return "", fail("find the root file system", err)
+	}
+	for _, module := range []string{dev.Type, plan.Root.FSType} {
+		if module == "" || module == "auto" {
+			continue
+		}
+		if err := drivers.Load(module); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			c.Printf("warning: %v", err)
+		}
+	}
+	if err := mountRoot(dev, plan.Root); err != nil {
+		return "", fail("mount the root", err)
+	}
+	init, err := findInit(plan.Root.Init)
+	if err != nil {
+		return "", fail("find the root's init", err)
+	}
+	mode := "rw"
+	if plan.Root.ReadOnly {
+		mode = "ro"
+	}
+	c.Step("root", "%s (%s) mounted %s", dev.Path, dev.Type, mode)
+	path.Root, path.FSType = dev.Path, dev.Type
+	return init, nil
+}

@@ -1,0 +1,120 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"github.com/rootlun/rootlun/boot/network"
+	"github.com/rootlun/rootlun/fw"
+	"github.com/rootlun/rootlun/session"
+	"github.com/rootlun/rootlun/session/login"
+)
+
+// sessionConfig turns a target of the plan into a session's configuration.
+func sessionConfig(plan *fw.Plan, t fw.Target) (session.Config, error) {
+	cfg := session.Default()
+	cfg.InitiatorName, cfg.TargetName = plan.Initiator.Name, t.Name
+	addr, err := netip.ParseAddr(t.Host)
+	if err != nil {
+		return cfg, &configError{fmt.Errorf("target %s: the portal %q is no address, and names are not looked up yet: write the address", t.Name, t.Host)}
+	}
+	cfg.Portal = netip.AddrPortFrom(addr, t.Port)
+	if t.CHAP != nil {
+		cfg.CHAP = &login.CHAP{
+			Username: t.CHAP.Username, Secret: login.Secret(t.CHAP.Password),
+			UsernameIn: t.CHAP.UsernameIn, SecretIn: login.Secret(t.CHAP.PasswordIn),
+		}
+	}
+	for _, p := range plan.Params {
+		if err := cfg.Set(p.Name, p.Value); err != nil {
+			return cfg, &configError{fmt.Errorf("rd.iscsi.param: %w", err)}
+		}
+	}
+	return cfg, nil
+}
+
+func hostPort(t fw.Target) string { return net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port))) }
+
+// nicSet brings up the plan's NICs, each once.
+type nicSet struct {
+	console *Console
+	plan    *fw.Plan
+	up      map[int]nicUp
+}
+
+type nicUp struct {
+	result *network.Result
+	err    error
+}
+
+// bringUp returns the NIC of that index, up. Index -1 is the first NIC of the
+// plan from which the portal can be reached; with none in the plan, it is the
+// machine's only NIC, by DHCP.
+func (n *nicSet) bringUp(ctx context.Context, index int, portal netip.Addr) (*network.Result, error) {
+	if index >= 0 && index < len(n.plan.NICs) {
+		return n.one(ctx, index, networkConfig(n.plan, index))
+	}
+	if len(n.plan.NICs) == 0 {
+		return n.one(ctx, -1, network.Config{DHCP: true})
+	}
+	var errs []error
+	for i := range n.plan.NICs {
+		nic, err := n.one(ctx, i, networkConfig(n.plan, i))
+		if err == nil && leadsTo(nic, portal) {
+			return nic, nil
+		}
+		if err == nil {
+			err = &configError{fmt.Errorf("%s has no route to %s: is a gateway missing?", nic.Name, portal)}
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+func leadsTo(nic *network.Result, portal netip.Addr) bool {
+	if nic.Gateway.IsValid() {
+		return true
+	}
+	for _, p := range nic.Address {
+		if p.Masked().Contains(portal.WithZone("")) {
+			return true
+		}
+	}
+	return len(nic.Address) > 0 && portal.IsLinkLocalUnicast()
+}
+
+func (n *nicSet) one(ctx context.Context, index int, cfg network.Config) (*network.Result, error) {
+	if u, ok := n.up[index]; ok {
+		return u.result, u.err
+	}
+	result, err := network.Up(ctx, cfg, n.console)
+	if err != nil {
+		err = &configError{err}
+	} else {
+		n.console.Step("network", "%s", describeNIC(result))
+	}
+	n.up[index] = nicUp{result, err}
+	return result, err
+}
+
+// networkConfig turns a NIC of the plan into what boot/network takes.
+func networkConfig(plan *fw.Plan, index int) network.Config {
+	nic := plan.NICs[index]
+	cfg := network.Config{
+		Name: nic.Name, DHCP: nic.DHCP, Address: nic.Address, Gateway: nic.Gateway,
+		MTU: nic.MTU, Hostname: nic.Hostname,
+	}
+	if nic.Name == "" && nic.MAC != "" {
+		cfg.MAC, _ = net.ParseMAC(nic.MAC)
+	}
+	for _, t := range plan.Targets {
+		if addr, err := netip.ParseAddr(t.Host); err == nil && (t.NIC == index || t.NIC < 0) {
+			cfg.Peers = append(cfg.Peers, addr)
+		}
+	}
+	return cfg
+}

@@ -1,0 +1,221 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rootlun/rootlun/fw"
+	"github.com/rootlun/rootlun/session/kernel"
+)
+
+// rootTimeout bounds the wait for the root's device once its LUN's disk is
+// there: the kernel still reads the partition table.
+const rootTimeout = 10 * time.Second
+
+// device is a block device that holds a file system.
+type device struct {
+	Path string // /dev/sda1
+	superblock
+}
+
+// findRoot finds the file system that root= names on the LUN's disk ("sda"),
+// and waits for it by the kernel's uevents.
+func findRoot(ctx context.Context, root fw.Root, disk string) (device, error) {
+	ctx, cancel := context.WithTimeout(ctx, rootTimeout)
+	defer cancel()
+	events, err := kernel.ListenUevents()
+	if err != nil {
+		return device{}, err
+	}
+	defer events.Close()
+	for {
+		d, err := lookForRoot(os.DirFS("/").(fs.ReadLinkFS), root.Device, disk)
+		if err == nil {
+			return d, nil
+		}
+		if _, _, waitErr := events.Next(ctx); waitErr != nil {
+			return device{}, err // what is missing says more than that time is up
+		}
+	}
+}
+
+// errNotYet says that something is not there, and may still come.
+type notThereError struct {
+	want  string
+	disk  string
+	found []string
+}
+
+func (e *notThereError) Error() string {
+	if len(e.found) == 0 {
+		return fmt.Sprintf("no %s on disk %s, which holds nothing known", e.want, e.disk)
+	}
+	return fmt.Sprintf("no %s on disk %s; it holds %s", e.want, e.disk, strings.Join(e.found, "; "))
+}
+
+// lookForRoot looks once, in the devices and sysfs below fsys.
+func lookForRoot(fsys fs.FS, want, disk string) (device, error) {
+	key, value := splitDevice(want)
+	if key == "path" {
+		name := strings.TrimPrefix(value, "/dev/")
+		return probe(fsys, name)
+	}
+	var parts []partition
+	if key == "PARTUUID" || key == "PARTLABEL" {
+		parts = partitionsOf(fsys, disk)
+	}
+	var found []device
+	var seen []string
+	for _, c := range candidates(fsys, disk) {
+		d, err := probe(fsys, c.name)
+		var uuid, label string
+		for _, p := range parts {
+			if p.Number == c.number {
+				uuid, label = p.UUID, p.Label
+			}
+		}
+		seen = append(seen, describe(c.name, d, uuid, label, err))
+		if err != nil {
+			continue
+		}
+		switch {
+		case key == "" && c.number == 0: // the whole LUN is one file system
+			return d, nil
+		case key == "",
+			key == "UUID" && strings.EqualFold(d.UUID, value),
+			key == "LABEL" && d.Label == value,
+			key == "PARTUUID" && strings.EqualFold(uuid, value),
+			key == "PARTLABEL" && label == value:
+			found = append(found, d)
+		}
+	}
+	if len(found) == 1 || len(found) > 1 && key != "" {
+		return found[0], nil
+	}
+	if key == "" {
+		want = "single file system (root= can name one)"
+	}
+	return device{}, &notThereError{want, disk, seen}
+}
+
+func describe(name string, d device, partUUID, partLabel string, err error) string {
+	s := name + " is " + d.Type
+	if err != nil {
+		s = name + ": " + err.Error()
+	}
+	for _, v := range [...]struct{ key, value string }{{"LABEL", d.Label}, {"UUID", d.UUID}, {"PARTLABEL", partLabel}, {"PARTUUID", partUUID}} {
+		if v.value != "" {
+			s += " " + v.key + "=" + v.value
+		}
+	}
+	return s
+}
+
+// splitDevice takes root= apart: "LABEL" and the label, "path" and the path,
+// or "" for the LUN itself.
+func splitDevice(want string) (key, value string) {
+	if want == "" {
+		return "", ""
+	}
+	for dir, key := range map[string]string{"label": "LABEL", "uuid": "UUID", "partlabel": "PARTLABEL", "partuuid": "PARTUUID"} {
+		if v, ok := strings.CutPrefix(want, "/dev/disk/by-"+dir+"/"); ok {
+			return key, unescape(v)
+		}
+	}
+	if strings.HasPrefix(want, "/") {
+		return "path", filepath.Clean(want)
+	}
+	key, value, _ = strings.Cut(want, "=")
+	return key, value
+}
+
+// unescape undoes udev's \x20 in the names of links.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if strings.HasPrefix(s[i:], `\x`) && i+4 <= len(s) {
+			if n, err := strconv.ParseUint(s[i+2:i+4], 16, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// candidate is a disk or one of its partitions.
+type candidate struct {
+	name   string
+	number int // of the partition; 0: the whole disk
+}
+
+func candidates(fsys fs.FS, disk string) []candidate {
+	c := []candidate{{disk, 0}}
+	entries, _ := fs.ReadDir(fsys, "sys/class/block/"+disk+"/.")
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), disk) {
+			continue
+		}
+		b, err := fs.ReadFile(fsys, "sys/class/block/"+disk+"/"+e.Name()+"/partition")
+		if err != nil {
+			continue
+		}
+		if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
+			c = append(c, candidate{e.Name(), n})
+		}
+	}
+	return c
+}
+
+func partitionsOf(fsys fs.FS, disk string) []partition {
+	f, err := openDevice(fsys, disk)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	b, _ := fs.ReadFile(fsys, "sys/class/block/"+disk+"/queue/logical_block_size")
+	size, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		size = 512
+	}
+	return readPartitions(f, size)
+}
+
+// probe reads the super block of /dev/NAME.
+func probe(fsys fs.FS, name string) (device, error) {
+	f, err := openDevice(fsys, name)
+	if err != nil {
+		return device{}, err
+	}
+	defer f.Close()
+	s, err := readSuperblock(f)
+	return device{"/dev/" + name, s}, err
+}
+
+// deviceFile is what an open block device offers.
+type deviceFile interface {
+	fs.File
+	ReadAt(b []byte, off int64) (int, error)
+}
+
+func openDevice(fsys fs.FS, name string) (deviceFile, error) {
+	f, err := fsys.Open("dev/" + name)
+	if err != nil {
+		return nil, err
+	}
+	d, ok := f.(deviceFile)
+	if !ok {
+		f.Close()
+		return nil, fmt.Errorf("/dev/%s: %w", name, errors.ErrUnsupported)
+	}
+	return d, nil
+}

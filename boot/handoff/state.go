@@ -1,0 +1,98 @@
+// Package handoff writes what the next system needs to know of the boot:
+// /run/rootlun/state.json so far.
+package handoff
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+)
+
+// StateFile is where the state lies in the booted system.
+const StateFile = "/run/rootlun/state.json"
+
+// State is the boot as it went: what was found, what was used, and when. It
+// holds no secret.
+type State struct {
+	Version   string   `json:"version"`
+	Initiator string   `json:"initiator"`
+	NIC       NIC      `json:"nic"`
+	Target    Target   `json:"target"`
+	Session   Session  `json:"session"`
+	Disk      Disk     `json:"disk"`
+	Root      Root     `json:"root"`
+	Warnings  []string `json:"warnings"`
+	Timeline  []Step   `json:"timeline"`
+}
+
+// NIC is the interface that leads to the root.
+type NIC struct {
+	Name    string         `json:"name"`
+	MAC     string         `json:"mac"`
+	Driver  string         `json:"driver"`
+	MTU     int            `json:"mtu"`
+	Address []netip.Prefix `json:"address"`
+	Gateway string         `json:"gateway"`
+	DNS     []netip.Addr   `json:"dns"`
+	DHCP    string         `json:"dhcp_server"` // empty: static
+	Lease   int            `json:"lease_seconds"`
+	From    string         `json:"from"`
+}
+
+// Target is the logical unit that was booted from.
+type Target struct {
+	Name   string `json:"name"`
+	Portal string `json:"portal"` // as configured, ip:port or [ip6]:port
+	LUN    uint64 `json:"lun"`
+	Auth   string `json:"auth"` // none, chap or mutual
+	From   string `json:"from"`
+}
+
+// Session is the kernel's session. The timers are in seconds; 0 is off.
+type Session struct {
+	SID                uint32 `json:"sid"`
+	TPGT               uint16 `json:"tpgt"`
+	ReplacementTimeout int    `json:"replacement_timeout"`
+	NoopOutInterval    int    `json:"noop_out_interval"`
+	NoopOutTimeout     int    `json:"noop_out_timeout"`
+}
+
+// Disk is the logical unit's block device.
+type Disk struct {
+	Name string `json:"name"`
+	Size uint64 `json:"size"` // bytes
+}
+
+// Root is what was mounted and what runs from it.
+type Root struct {
+	Device   string `json:"device"`
+	FSType   string `json:"fstype"`
+	ReadOnly bool   `json:"read_only"`
+	Init     string `json:"init"`
+}
+
+// Step is one line of the timeline.
+type Step struct {
+	Milliseconds float64 `json:"ms"`   // since the start of /init
+	Name         string  `json:"step"` // plan, network, login, disk, root, handoff; empty: a remark
+	Text         string  `json:"text"`
+}
+
+// Write writes the state to path, whole or not at all.
+func (s *State) Write(path string) error {
+	b, err := json.MarshalIndent(s, "", "\t")
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, append(b, '\n'), 0o644); err != nil {
+		os.Remove(temporary)
+		return err
+	}
+	return os.Rename(temporary, path)
+}

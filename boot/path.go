@@ -1,0 +1,190 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/rootlun/rootlun/boot/network"
+	"github.com/rootlun/rootlun/fw"
+	"github.com/rootlun/rootlun/session"
+	"github.com/rootlun/rootlun/session/login"
+)
+
+// DefaultTimeout bounds the way from the plan to the disk when
+// rd.rootlun.timeout= does not.
+const DefaultTimeout = 180 * time.Second
+
+// Rounds of attempts are retryFirst apart at first; the pause doubles up to
+// retryMost.
+const (
+	retryFirst = 100 * time.Millisecond
+	retryMost  = 5 * time.Second
+)
+
+// Path is the way to the root that was found.
+type Path struct {
+	Target  fw.Target
+	NIC     *network.Result
+	Session *session.Session
+	Disk    session.Disk
+	Root    string // the device that is mounted
+	FSType  string
+}
+
+// reachDisk tries the plan's targets in their order until the disk of one is
+// there: its NIC is brought up, the session logged in, the LUN scanned. What
+// can pass (a refused connection, a busy target) is tried again until the
+// deadline; what can't ends at once.
+func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers) (*Path, error) {
+	limit := DefaultTimeout
+	if plan.Failure.Timeout > 0 {
+		limit = time.Duration(plan.Failure.Timeout) * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	began := time.Now()
+	nics := nicSet{console: c, plan: plan, up: map[int]nicUp{}}
+	done := func() {}
+	defer func() { done() }()
+	var failed []error
+	for tries, pause := 1, retryFirst; ; tries, pause = tries+1, min(2*pause, retryMost) {
+		var round []error
+		hopeless := true
+		for _, t := range plan.Targets {
+			p, err := tryTarget(ctx, c, plan, t, &nics, drivers)
+			if err == nil {
+				return p, nil
+			}
+			round = append(round, err)
+			hopeless = hopeless && !canPass(err)
+		}
+		if failed == nil || ctx.Err() == nil { // why it failed says more than that time is up
+			failed = round
+		}
+		if !hopeless {
+			if tries == 1 {
+				for _, err := range failed {
+					c.Printf("%v; trying again", err)
+				}
+				done = c.Wait(targetNames(plan.Targets), limit)
+			}
+			timer := time.NewTimer(pause)
+			select {
+			case <-timer.C:
+				continue
+			case <-ctx.Done():
+				timer.Stop()
+			}
+		}
+		return nil, &StepError{Step: "reach the root's disk", Err: errors.Join(failed...), Tries: tries, Took: time.Since(began), Limit: limit}
+	}
+}
+
+// canPass says whether an attempt that failed with err may succeed later
+// although nobody changes anything on this side.
+func canPass(err error) bool {
+	var refused *login.StatusError
+	var auth *login.AuthError
+	var protocol *login.ProtocolError
+	var config *configError
+	switch {
+	case errors.As(err, &refused):
+		return refused.Class == 3 // target error, RFC 7143, 11.13.5
+	case errors.As(err, &auth), errors.As(err, &protocol), errors.As(err, &config), errors.Is(err, session.ErrNoLUN):
+		return false
+	}
+	return true
+}
+
+// tryTarget makes one attempt. A session that has no disk is logged out again.
+func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics *nicSet, drivers *drivers) (*Path, error) {
+	cfg, err := sessionConfig(plan, t)
+	if err != nil {
+		return nil, err
+	}
+	nic, err := nics.bringUp(ctx, t.NIC, cfg.Portal.Addr())
+	if err != nil {
+		return nil, err
+	}
+	if err := drivers.iscsi(); err != nil {
+		return nil, &configError{err}
+	}
+	s, disk, err := logIn(ctx, c, cfg, t.LUN.Uint64())
+	if err != nil {
+		return nil, err
+	}
+	return &Path{Target: t, NIC: nic, Session: s, Disk: disk}, nil
+}
+
+// Login loads the initiator's drivers, logs in once and returns the LUN's disk.
+// It is the part of a boot that rootlun login does alone.
+func Login(ctx context.Context, c *Console, cfg session.Config, lun uint64) (session.Disk, error) {
+	loader, err := newLoader()
+	if err != nil {
+		return session.Disk{}, err
+	}
+	if err := loadNeeded(loader); err != nil {
+		return session.Disk{}, err
+	}
+	_, disk, err := logIn(ctx, c, cfg, lun)
+	return disk, err
+}
+
+// logIn logs in and finds the disk. A session that has no disk is logged out
+// again.
+func logIn(ctx context.Context, c *Console, cfg session.Config, lun uint64) (*session.Session, session.Disk, error) {
+	s, err := session.Login(ctx, cfg)
+	if err != nil {
+		return nil, session.Disk{}, err
+	}
+	c.Step("login", "session %d: %s at %s, %s", s.SID, cfg.TargetName, cfg.Portal, authentication(s))
+	disk, err := s.Disk(ctx, lun)
+	if err != nil {
+		err = fmt.Errorf("LUN %d of %s at %s: %w", lun, cfg.TargetName, cfg.Portal, err)
+		if out := s.Logout(context.WithoutCancel(ctx)); out != nil {
+			c.Printf("warning: %v", out)
+		}
+		return nil, session.Disk{}, err
+	}
+	c.Step("disk", "%s, %s, LUN %d (%s %s)", disk.Name, bytesText(disk.Size), disk.LUN, disk.Vendor, disk.Model)
+	return s, disk, nil
+}
+
+// configError is a failure that only a change on this machine can mend.
+type configError struct{ error }
+
+func (e *configError) Unwrap() error { return e.error }
+
+func authentication(s *session.Session) string {
+	switch {
+	case s.Config.CHAP == nil:
+		return "no authentication"
+	case s.Config.CHAP.SecretIn != "":
+		return "mutual CHAP, " + s.Algorithm.String()
+	}
+	return "CHAP, " + s.Algorithm.String()
+}
+
+func targetNames(targets []fw.Target) string {
+	var names []string
+	for _, t := range targets {
+		names = append(names, fmt.Sprintf("%s at %s", t.Name, hostPort(t)))
+	}
+	return strings.Join(names, " or ")
+}
+
+// bytesText is a size for a person: "64 MiB".
+func bytesText(n uint64) string {
+	for _, u := range [...]struct {
+		name string
+		size uint64
+	}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}} {
+		if n >= u.size {
+			return fmt.Sprintf("%.4g %s", float64(n)/float64(u.size), u.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

@@ -1,0 +1,80 @@
+// Rootlun boots Linux from an iSCSI disk. It is the /init of an initramfs, and
+// the command that does each step of it alone.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rootlun/rootlun/boot"
+)
+
+// version is set by the linker.
+var version = "unversioned"
+
+// start is when the program began; the boot's times count from here.
+var start = time.Now()
+
+const usage = `rootlun boots Linux from an iSCSI disk.
+
+usage:
+  rootlun init      boot, as PID 1 of an initramfs (also when called as /init)
+  rootlun login     log in to a target and print its disk; --help tells more
+  rootlun version   print the version
+`
+
+// verb is one command: it takes its arguments and returns the exit code.
+type verb func(args []string, stdout, stderr io.Writer) int
+
+func main() {
+	verbs := map[string]verb{
+		"init":    runInit,
+		"login":   runLogin,
+		"version": printVersion, "--version": printVersion,
+		"help": printUsage, "--help": printUsage, "-h": printUsage,
+	}
+	name, args := filepath.Base(os.Args[0]), os.Args[1:]
+	if name != "init" && os.Getpid() != 1 {
+		name = ""
+		if len(args) > 0 {
+			name, args = args[0], args[1:]
+		}
+	} else {
+		name = "init" // the kernel's arguments are for the real init
+	}
+	run, ok := verbs[name]
+	if !ok {
+		if name != "" {
+			fmt.Fprintf(os.Stderr, "rootlun: there is no command %q\n\n", name)
+		}
+		fmt.Fprint(os.Stderr, usage)
+		os.Exit(2)
+	}
+	os.Exit(run(args, os.Stdout, os.Stderr))
+}
+
+func printVersion(_ []string, stdout, _ io.Writer) int {
+	fmt.Fprintf(stdout, "rootlun %s\n", version)
+	return 0
+}
+
+func printUsage(_ []string, stdout, _ io.Writer) int {
+	fmt.Fprint(stdout, usage)
+	return 0
+}
+
+// runInit boots the machine. It returns only when it was not started as PID 1.
+func runInit(_ []string, stdout, stderr io.Writer) int {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(stderr, "rootlun init: this is PID 1's work, in an initramfs")
+		return 2
+	}
+	console := boot.NewConsole(stdout, start)
+	plan, err := boot.Init(context.Background(), console, version)
+	boot.Fail(console, plan, err)
+	return 1
+}
