@@ -232,6 +232,7 @@ func TestMarshalErrors(t *testing.T) {
 		"secret too long": {func(x *Table) { x.Targets[0].CHAPSecret = Secret(strings.Repeat("n", 256)) }, "target 0, CHAP secret"},
 		"newline":         {func(x *Table) { x.NICs[0].Hostname = "a\nb" }, "NIC 0, host name"},
 		"IPv4 prefix":     {func(x *Table) { x.NICs[0].PrefixLen = 33 }, "NIC 0, prefix length"},
+		"mapped prefix":   {func(x *Table) { x.NICs[0].IP, x.NICs[0].PrefixLen = ip("::ffff:10.0.0.1"), 33 }, "NIC 0, prefix length"},
 		"negative prefix": {func(x *Table) { x.NICs[1].PrefixLen = -1 }, "NIC 1, prefix length"},
 		"zone":            {func(x *Table) { x.NICs[1].Gateway = ip("fe80::1%eth0") }, "NIC 1, gateway"},
 		"IPv6 as IPv4":    {func(x *Table) { x.Targets[0].IP = ip("a00:1::") }, "target 0, address"},

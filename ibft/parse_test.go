@@ -138,6 +138,7 @@ var quirks = map[string]struct {
 	"IPv4 in head":      {func(b []byte) []byte { raw(b, atTarget+6, 10, 1, 2, 3); return b }, func(x *Table) { x.Targets[0].IP = ip("10.1.2.3") }, "", 0},
 	"IPv4 in tail":      {func(b []byte) []byte { mapped(b, atTarget+6, "::10.1.2.3"); return b }, func(x *Table) { x.Targets[0].IP = ip("10.1.2.3") }, "", 0},
 	"IPv6 2001:db8::":   {func(b []byte) []byte { mapped(b, atTarget+6, "2001:db8::"); return b }, func(x *Table) { x.Targets[0].IP = ip("2001:db8::") }, "", 0},
+	"IPv6 fe80::":       {func(b []byte) []byte { mapped(b, atNIC+24, "fe80::"); return b }, func(x *Table) { x.NICs[0].Gateway = ip("fe80::") }, "", 0},
 	"IPv6 ::1":          {func(b []byte) []byte { mapped(b, atTarget+6, "::1"); return b }, func(x *Table) { x.Targets[0].IP = ip("::1") }, "", 0},
 
 	// NIC.
@@ -146,6 +147,8 @@ var quirks = map[string]struct {
 	"prefix 128": {func(b []byte) []byte { b[atNIC+22] = 128; return b }, func(x *Table) { x.NICs[0].PrefixLen = 32 }, "", 0},
 	"prefix 33": {func(b []byte) []byte { b[atNIC+22] = 33; return b },
 		func(x *Table) { x.NICs[0].PrefixLen = 0 }, "at most 32, found 33", atNIC + 22},
+	"prefix 129": {func(b []byte) []byte { b[atNIC+22] = 129; return b },
+		func(x *Table) { x.NICs[0].PrefixLen = 0 }, "at most 32, found 129", atNIC + 22},
 	"prefix 120 on bare IPv4": {func(b []byte) []byte { mapped(b, atNIC+6, "::192.168.7.9"); b[atNIC+22] = 120; return b },
 		func(x *Table) { x.NICs[0].PrefixLen = 0 }, "at most 32, found 120", atNIC + 22},
 	"prefix 129 on IPv6": {func(b []byte) []byte { mapped(b, atNIC+6, "fd00::9"); b[atNIC+22] = 129; return b },
@@ -191,6 +194,8 @@ var quirks = map[string]struct {
 		func(x *Table) { x.Targets[0].Name = "" }, "found 10", atTarget + 36},
 	"secret length past the end": {func(b []byte) []byte { set16(b, atTarget+42, 65535); return b },
 		func(x *Table) { x.Targets[0].CHAPSecret = "" }, "CHAP secret", atTarget + 42},
+	"secret over the end": {func(b []byte) []byte { set16(b, atTarget+44, len(b)-5); return b },
+		func(x *Table) { x.Targets[0].CHAPSecret = "" }, "CHAP secret: expected at most 5 bytes", atTarget + 42},
 	"secret of 256": {func(b []byte) []byte {
 		set16(b, atTarget+50, 256)
 		set16(b, atTarget+52, len(b))
