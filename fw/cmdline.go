@@ -24,6 +24,7 @@ type command struct {
 		port       uint16
 		lun        ibft.LUN
 		given      bool
+		broken     bool // what is missing was there, and wrong
 	}
 
 	ipGiven bool // some ip= was there, if only ip=none
@@ -35,7 +36,7 @@ type command struct {
 
 	root       Root
 	rootTarget *portal // root=iscsi:…
-	dhcpRoot   bool    // root=dhcp or netroot=dhcp
+	dhcpRoot   string  // the word root=dhcp or netroot=dhcp
 	params     []Param
 	retries    string // rd.iscsi.login_retry_max
 	failure    Failure
@@ -78,11 +79,11 @@ func parseCmdline(text string) *command {
 		switch {
 		case p != nil:
 			if err := p.set(c, w); err != nil {
-				c.asks = c.asks || ours
+				c.asks = c.asks || ours && !strings.HasPrefix(w.name, "rd.rootlun.")
 				c.fail(&Error{cmdlinePlace, redact(p, w), p.form, err})
 			}
 		case ours:
-			c.asks = c.asks || strings.HasPrefix(w.name, "rd.iscsi.")
+			c.asks = c.asks || !strings.HasPrefix(w.name, "rd.rootlun.")
 			// The value stays out of sight: it may be a secret behind a
 			// misspelt name.
 			c.fail(&Error{cmdlinePlace, w.name, nearest(table, w.name), errors.New("there is no such parameter")})
@@ -98,7 +99,7 @@ func (c *command) finish() {
 		c.asks = true
 		c.fail(&Error{cmdlinePlace, name, form, errors.New(why)})
 	}
-	if s := &c.single; s.given {
+	if s := &c.single; s.given && !s.broken {
 		switch {
 		case s.name == "":
 			bad("rd.iscsi.target.*", "rd.iscsi.target.name=iqn.2009-06.com.example:disk", "the target's name is missing")

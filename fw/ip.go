@@ -332,3 +332,11 @@ func first(texts ...string) string {
 	}
 	return ""
 }
+
+// setIBFT reads rd.iscsi.ibft, which asks for the firmware's addresses as
+// ip=ibft does.
+func setIBFT(c *command, w word) error {
+	v, err := boolean(w)
+	c.fromFW = c.fromFW || v == on
+	return err
+}

@@ -23,7 +23,7 @@ func setNetroot(c *command, w word) error {
 	kind, rest, more := strings.Cut(w.value, ":")
 	switch {
 	case w.value == "dhcp":
-		c.dhcpRoot = true
+		c.dhcpRoot = "netroot=dhcp"
 	case kind != "iscsi":
 	case !more:
 		c.asks = true
@@ -246,6 +246,7 @@ func setTargetName(c *command, w word) error {
 	c.asks = true
 	c.single.given = true
 	if err := c.checkName(w.value); err != nil {
+		c.single.broken = true
 		return err
 	}
 	c.single.name = w.value
@@ -260,6 +261,7 @@ func setTargetHost(c *command, w word) error {
 		host = strings.TrimSuffix(v6, "]")
 	}
 	if err := checkHost(host); err != nil {
+		c.single.broken = true
 		return err
 	}
 	c.single.host = host

@@ -95,10 +95,11 @@ func parameters() []parameter {
 // lookup finds the parameter of a name. ours says that the name lies in a name
 // space that is read here, so that one that is unknown is a mistake.
 func lookup(table []parameter, name string) (p *parameter, ours bool) {
-	ours = strings.HasPrefix(name, "rd.iscsi.") || strings.HasPrefix(name, "rd.rootlun.")
+	ours = strings.HasPrefix(name, "rd.iscsi.") || strings.HasPrefix(name, "rd.rootlun.") ||
+		strings.HasPrefix(name, "iscsi_") && !strings.Contains(name, ".") // not a module's parameter
 	for i := range table {
 		if p := &table[i]; name == p.name || p.old != "" && name == p.old {
-			return p, ours || strings.HasPrefix(name, "iscsi")
+			return p, ours
 		}
 	}
 	return nil, ours
@@ -109,7 +110,11 @@ func lookup(table []parameter, name string) (p *parameter, ours bool) {
 func nearest(table []parameter, name string) string {
 	best, form := 4, ""
 	for _, p := range table {
-		if d := distance(name, p.name); d < best {
+		d := distance(name, p.name)
+		if p.old != "" {
+			d = min(d, distance(name, p.old))
+		}
+		if d < best {
 			best, form = d, p.form
 		}
 	}

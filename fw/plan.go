@@ -38,13 +38,13 @@ type Initiator struct {
 
 // NIC is a NIC to bring up. With neither Name nor MAC it is the only one.
 type NIC struct {
-	Index       int    // its index in the firmware's table; -1 from elsewhere
-	Name        string // from ip=
-	MAC         string // aa:bb:cc:dd:ee:ff, lower case
-	PCI         string // 0000:00:03.0
-	VLAN        uint16 // 0: none
-	DHCP        bool   // DHCPv4
-	Origin      string // static, dhcp, ra, wellknown, other
+	Index       int            // its index in the firmware's table; -1 from elsewhere
+	Name        string         // from ip=
+	MAC         string         // aa:bb:cc:dd:ee:ff, lower case
+	PCI         string         // 0000:00:03.0
+	VLAN        uint16         // 0: none
+	DHCP        bool           // DHCPv4
+	Origin      string         // static, dhcp, ra, wellknown, other
 	Address     []netip.Prefix // with DHCP: what to fall back on when no server answers
 	Gateway     netip.Addr
 	DNS         []netip.Addr
@@ -52,7 +52,7 @@ type NIC struct {
 	Hostname    string
 	MTU         int
 	SetMAC      string // the address to give the NIC (ip=…:<macaddr>); empty: its own
-	Valid, Boot bool // the firmware's flags
+	Valid, Boot bool   // the firmware's flags
 	From        string
 }
 

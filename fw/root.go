@@ -24,7 +24,7 @@ func setRoot(c *command, w word) error {
 		c.rootTarget = &t
 		return nil
 	case value == "dhcp":
-		c.dhcpRoot = true
+		c.dhcpRoot = "root=dhcp"
 		return nil
 	case strings.HasPrefix(value, "/dev/"):
 		c.root.Device = value
