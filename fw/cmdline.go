@@ -76,17 +76,20 @@ func parseCmdline(text string) *command {
 	table := parameters()
 	for _, w := range split(text) {
 		p, ours := lookup(table, w.name)
+		var e *Error
 		switch {
 		case p != nil:
 			if err := p.set(c, w); err != nil {
-				c.asks = c.asks || ours && !strings.HasPrefix(w.name, "rd.rootlun.")
-				c.fail(&Error{cmdlinePlace, redact(p, w), p.form, err})
+				e = &Error{cmdlinePlace, redact(p, w), p.form, err}
 			}
 		case ours:
-			c.asks = c.asks || !strings.HasPrefix(w.name, "rd.rootlun.")
 			// The value stays out of sight: it may be a secret behind a
 			// misspelt name.
-			c.fail(&Error{cmdlinePlace, w.name, nearest(table, w.name), errors.New("there is no such parameter")})
+			e = &Error{cmdlinePlace, w.name, nearest(table, w.name), errors.New("there is no such parameter")}
+		}
+		if e != nil {
+			c.asks = c.asks || ours && !strings.HasPrefix(w.name, "rd.rootlun.")
+			c.fail(e)
 		}
 	}
 	c.finish()

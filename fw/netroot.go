@@ -271,12 +271,14 @@ func setTargetHost(c *command, w word) error {
 func setTargetPort(c *command, w word) (err error) {
 	c.single.given = true
 	c.single.port, err = parsePort(w.value)
+	c.single.broken = c.single.broken || err != nil
 	return err
 }
 
 func setTargetLUN(c *command, w word) (err error) {
 	c.single.given = true
 	c.single.lun, err = c.parseLUN(w.value)
+	c.single.broken = c.single.broken || err != nil
 	return err
 }
 

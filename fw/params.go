@@ -254,6 +254,9 @@ func hideAll(string) string { return "***" }
 
 // hideParam keeps the name of a record setting, and its value unless it is a secret.
 func hideParam(value string) string {
-	name, value, _ := strings.Cut(value, "=")
+	name, value, ok := strings.Cut(value, "=")
+	if !ok || name == "" {
+		return "***"
+	}
 	return Param{name, value}.String()
 }
