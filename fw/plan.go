@@ -1,12 +1,18 @@
 // Package fw reads every source of boot configuration and merges them into one
 // Plan: the firmware's table, the kernel command line. One file a source; the
-// precedence stands in merge.go alone. It reads files below the fs.FS it is
-// given (sys/firmware, proc/cmdline) and changes nothing.
+// precedence stands in merge.go alone.
+//
+// It changes nothing, and reads these files below the fs.FS it is given:
+// proc/cmdline, sys/firmware/acpi/tables/iBFT (and its kin), sys/firmware/ibft,
+// sys/class/net/NAME/address, etc/iscsi/initiatorname.iscsi,
+// etc/initiatorname.iscsi and sys/class/dmi/id/product_uuid.
 package fw
 
 import (
 	"io/fs"
 	"net/netip"
+	"strings"
+	"time"
 
 	"github.com/rootlun/rootlun/ibft"
 )
@@ -20,6 +26,7 @@ type Plan struct {
 	Root      Root
 	Params    []Param // rd.iscsi.param, in the order given
 	Failure   Failure
+	Timeouts  Timeouts
 	Warnings  []string
 }
 
@@ -31,20 +38,21 @@ type Initiator struct {
 
 // NIC is a NIC to bring up. With neither Name nor MAC it is the only one.
 type NIC struct {
-	Index       int    // its index in the firmware's table; -1 from elsewhere
-	Name        string // from ip=
-	MAC         string // aa:bb:cc:dd:ee:ff, lower case
-	PCI         string // 0000:00:03.0
-	VLAN        uint16 // 0: none
-	DHCP        bool
-	Origin      string // static, dhcp, ra, wellknown, other
-	Address     []netip.Prefix
+	Index       int            // its index in the firmware's table; -1 from elsewhere
+	Name        string         // from ip=
+	MAC         string         // aa:bb:cc:dd:ee:ff, lower case
+	PCI         string         // 0000:00:03.0
+	VLAN        uint16         // 0: none
+	DHCP        bool           // DHCPv4
+	Origin      string         // static, dhcp, ra, wellknown, other
+	Address     []netip.Prefix // with DHCP: what to fall back on when no server answers
 	Gateway     netip.Addr
 	DNS         []netip.Addr
 	DHCPServer  netip.Addr
 	Hostname    string
 	MTU         int
-	Valid, Boot bool // the firmware's flags
+	SetMAC      string // the address to give the NIC (ip=…:<macaddr>); empty: its own
+	Valid, Boot bool   // the firmware's flags
 	From        string
 }
 
@@ -72,12 +80,20 @@ type CHAP struct {
 // Param is one open-iscsi record setting of rd.iscsi.param.
 type Param struct{ Name, Value string }
 
+// String is NAME=VALUE, with *** for the value of a secret.
+func (p Param) String() string {
+	if strings.Contains(p.Name, "password") {
+		return p.Name + "=***"
+	}
+	return p.Name + "=" + p.Value
+}
+
 // Root is the root file system and what is run from it.
 type Root struct {
 	Device   string // "LABEL=…", "UUID=…", "PARTUUID=…", "/dev/…"; empty: the LUN itself
 	FSType   string // rootfstype=
 	Flags    string // rootflags=
-	ReadOnly bool   // ro
+	ReadOnly bool   // true but for rw, as the kernel has it
 	Init     string // init=; empty: the first of the usual ones that exists
 }
 
@@ -88,7 +104,28 @@ type Failure struct {
 	Timeout int    // rd.rootlun.timeout=: seconds for the whole way to the disk; 0: not given
 }
 
+// Timeouts holds rd.net.timeout.*: how long to wait for what. 0: not given.
+type Timeouts struct {
+	Link    time.Duration // .iflink: the device
+	Up      time.Duration // .ifup
+	Carrier time.Duration // .carrier
+	Route   time.Duration // .route
+	DHCP    time.Duration // .dhcp
+	DAD     time.Duration // .ipv6dad
+	Auto    time.Duration // .ipv6auto
+}
+
 // Read collects the sources below fsys and merges them. It returns every
-// error at once (errors.Join), each with the word that was not understood and
-// the right form. ErrNothing says that nothing asks for iSCSI.
-func Read(fsys fs.FS) (*Plan, error) { panic("not written yet") }
+// mistake at once (errors.Join of *Error), each with the word that was not
+// understood and the right form. ErrNothing says that nothing asks for iSCSI.
+//
+// The Plan is never nil: with an error it holds what was understood, so that
+// Failure, for one, is there to say what to do now.
+func Read(fsys fs.FS) (*Plan, error) {
+	cmd := readCmdline(fsys)
+	var table firmware
+	if cmd.firmware != off {
+		table = readFirmware(fsys)
+	}
+	return merge(cmd, table, machine{fsys})
+}

@@ -1,0 +1,200 @@
+package fw
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/rootlun/rootlun/ibft"
+)
+
+const cmdlinePlace = "kernel command line"
+
+// command is what the kernel command line says. A zero value says nothing.
+type command struct {
+	report
+	asks     bool      // something asks for iSCSI, rightly written or not
+	firmware choice    // rd.iscsi.firmware
+	names    Initiator // rd.iscsi.initiator
+	targets  []portal  // netroot=iscsi:…, in order
+	chap     CHAP      // rd.iscsi.username and its kin, for targets without their own
+	single   struct {  // rd.iscsi.target.*
+		name, host string
+		port       uint16
+		lun        ibft.LUN
+		given      bool
+		broken     bool // what is missing was there, and wrong
+	}
+
+	ipGiven bool // some ip= was there, if only ip=none
+	fromFW  bool // ip=ibft
+	nics    []NIC
+	aliases map[string]string // ifname=: name to MAC
+	bootif  string            // BOOTIF=, as a MAC
+	noBoot  bool              // rd.bootif=0
+
+	root       Root
+	rootTarget *portal // root=iscsi:…
+	dhcpRoot   string  // the word root=dhcp or netroot=dhcp
+	params     []Param
+	retries    string // rd.iscsi.login_retry_max
+	failure    Failure
+	timeouts   Timeouts
+}
+
+// choice is a boolean that may not be given.
+type choice uint8
+
+const (
+	unset choice = iota
+	off
+	on
+)
+
+// word is one word of the command line.
+type word struct {
+	name  string
+	value string
+	given bool // there was a '='
+}
+
+// readCmdline reads proc/cmdline. One that is not there says nothing.
+func readCmdline(fsys fs.FS) *command {
+	text, err := readSmall(fsys, "proc/cmdline", 64<<10)
+	c := parseCmdline(string(text))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.fail(&Error{Place: cmdlinePlace, Err: err})
+	}
+	return c
+}
+
+// parseCmdline understands a whole command line. What it does not is in the
+// report; words of other programs are passed over.
+func parseCmdline(text string) *command {
+	c := &command{root: Root{ReadOnly: true}}
+	table := parameters()
+	for _, w := range split(text) {
+		p, ours := lookup(table, w.name)
+		var e *Error
+		switch {
+		case p != nil:
+			if err := p.set(c, w); err != nil {
+				e = &Error{cmdlinePlace, redact(p, w), p.form, err}
+			}
+		case ours:
+			// The value stays out of sight: it may be a secret behind a
+			// misspelt name.
+			e = &Error{cmdlinePlace, w.name, nearest(table, w.name), errors.New("there is no such parameter")}
+		}
+		if e != nil {
+			c.asks = c.asks || ours && !strings.HasPrefix(w.name, "rd.rootlun.")
+			c.fail(e)
+		}
+	}
+	c.finish()
+	return c
+}
+
+// finish checks what only the whole line can tell.
+func (c *command) finish() {
+	bad := func(name, form, why string) {
+		c.asks = true
+		c.fail(&Error{cmdlinePlace, name, form, errors.New(why)})
+	}
+	if s := &c.single; s.given && !s.broken {
+		switch {
+		case s.name == "":
+			bad("rd.iscsi.target.*", "rd.iscsi.target.name=iqn.2009-06.com.example:disk", "the target's name is missing")
+		case s.host == "":
+			bad("rd.iscsi.target.name", "rd.iscsi.target.ip=192.168.50.1", "the target's address is missing")
+		default:
+			c.targets = append(c.targets, portal{Target: Target{
+				Index: -1, NIC: -1, Name: s.name, Host: s.host, Port: orDefault(s.port), LUN: s.lun,
+				From: "rd.iscsi.target.name=",
+			}})
+		}
+	}
+	h := &c.chap
+	switch {
+	case h.Password != "" && h.Username == "":
+		bad("rd.iscsi.password", "rd.iscsi.username=NAME rd.iscsi.password=SECRET", "the user name is missing")
+	case h.Password == "" && h.Username != "":
+		bad("rd.iscsi.username", "rd.iscsi.username=NAME rd.iscsi.password=SECRET", "the password is missing")
+	case h.PasswordIn == "" && h.UsernameIn != "":
+		bad("rd.iscsi.in.username", "rd.iscsi.in.username=NAME rd.iscsi.in.password=SECRET", "the password is missing")
+	case h.PasswordIn != "" && h.Password == "":
+		bad("rd.iscsi.in.password", "rd.iscsi.username=NAME rd.iscsi.password=SECRET as well",
+			"the target proves itself only to an initiator that does so too")
+	}
+}
+
+// split takes a command line apart as the kernel does (lib/cmdline.c,
+// next_arg; kernel/params.c, parse_args): double quotes keep blanks together,
+// around a value or around a whole word, and "--" ends what is the kernel's.
+func split(text string) []word {
+	var words []word
+	for {
+		text = strings.TrimLeftFunc(text, isSpace)
+		if text == "" || text[0] == 0 {
+			return words
+		}
+		quoted := text[0] == '"'
+		if quoted {
+			text = text[1:]
+		}
+		equals, inQuote, end := 0, quoted, 0
+		for ; end < len(text) && text[end] != 0; end++ {
+			switch ch := text[end]; {
+			case isSpace(rune(ch)) && !inQuote:
+				goto found
+			case ch == '=' && equals == 0: // a '=' in front of everything is part of the name
+				equals = end
+			case ch == '"':
+				inQuote = !inQuote
+			}
+		}
+	found:
+		w := word{name: text[:end]}
+		text = text[end:]
+		if equals > 0 {
+			w = word{w.name[:equals], w.name[equals+1:], true}
+			if v, ok := strings.CutPrefix(w.value, `"`); ok {
+				w.value = strings.TrimSuffix(v, `"`)
+			} else if quoted {
+				w.value = strings.TrimSuffix(w.value, `"`)
+			}
+		} else if quoted {
+			w.name = strings.TrimSuffix(w.name, `"`)
+		}
+		if w.name == "--" && !w.given {
+			return words
+		}
+		words = append(words, w)
+	}
+}
+
+// isSpace is the kernel's isspace for one byte, but for its 0xa0, which would
+// cut UTF-8 apart.
+func isSpace(r rune) bool { return r == ' ' || r >= '\t' && r <= '\r' }
+
+// redact returns a word as it may be shown.
+func redact(p *parameter, w word) string {
+	if !w.given {
+		return w.name
+	}
+	if p.hide != nil {
+		return w.name + "=" + p.hide(w.value)
+	}
+	return w.name + "=" + w.value
+}
+
+// readSmall reads a file, but no more than limit bytes of it.
+func readSmall(fsys fs.FS, name string, limit int64) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
+}

@@ -1,0 +1,69 @@
+package fw
+
+import (
+	"io/fs"
+	"path"
+	"strings"
+)
+
+// madePrefix starts the initiator names that are made here. github.io holds
+// the domain rootlun.github.io for the project.
+const madePrefix = "iqn.2026-01.io.github.rootlun:"
+
+// machine reads what the machine says of itself, apart from its firmware's table.
+type machine struct{ fsys fs.FS }
+
+// line returns a file's first line, "" when there is none.
+func (m machine) line(name string) string {
+	b, err := readSmall(m.fsys, name, 4096)
+	if err != nil {
+		return ""
+	}
+	s, _, _ := strings.Cut(string(b), "\n")
+	return strings.TrimSpace(s)
+}
+
+// mac returns the address of a network interface; "" when it is not there (yet).
+func (m machine) mac(name string) string {
+	if s := m.line(path.Join("sys/class/net", name, "address")); isMAC(s) {
+		return canonicalMAC(s)
+	}
+	return ""
+}
+
+// initiatorFile returns the InitiatorName= of a file as open-iscsi has it, and
+// the file; "" when there is none.
+func (m machine) initiatorFile() (name, file string) {
+	for _, file := range []string{"etc/iscsi/initiatorname.iscsi", "etc/initiatorname.iscsi"} {
+		b, err := readSmall(m.fsys, file, 64<<10)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			if key == "InitiatorName" && value != "" {
+				return value, "/" + file
+			}
+		}
+	}
+	return "", ""
+}
+
+// madeName returns an initiator name that is the same at each boot and differs
+// between machines, and what it is made from; "" when nothing here tells
+// machines apart.
+func (m machine) madeName(nics []NIC) (name, from string) {
+	uuid := strings.ToLower(m.line("sys/class/dmi/id/product_uuid"))
+	digits := strings.ReplaceAll(uuid, "-", "")
+	if len(uuid) == 36 && len(digits) == 32 && isHex(digits) &&
+		strings.Trim(digits, "0") != "" && strings.Trim(digits, "f") != "" &&
+		uuid != "03000200-0400-0500-0006-000700080009" { // what AMI's firmware ships with
+		return madePrefix + uuid, "the machine's UUID"
+	}
+	for _, n := range nics {
+		if n.MAC != "" {
+			return madePrefix + strings.ReplaceAll(n.MAC, ":", ""), "the NIC's MAC"
+		}
+	}
+	return "", ""
+}

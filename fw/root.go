@@ -1,0 +1,112 @@
+package fw
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// setRoot reads root=. Nothing of it is looked up here.
+func setRoot(c *command, w word) error {
+	c.root.Device, c.rootTarget = "", nil // the last root= wins
+	value := strings.TrimPrefix(w.value, "block:")
+	kind, rest, more := strings.Cut(value, ":")
+	switch {
+	case kind == "iscsi":
+		c.asks = true
+		if !more {
+			return nil
+		}
+		t, err := c.parseTarget(rest, "root=")
+		if err != nil {
+			return err
+		}
+		c.rootTarget = &t
+		return nil
+	case value == "dhcp":
+		c.dhcpRoot = "root=dhcp"
+		return nil
+	case strings.HasPrefix(value, "/dev/"):
+		c.root.Device = value
+		return nil
+	}
+	tag, text, ok := strings.Cut(value, "=")
+	if !ok || text == "" {
+		return errors.New("that names no root that is known here")
+	}
+	switch tag {
+	case "LABEL", "PARTLABEL":
+		c.root.Device = tag + "=" + unescape(text)
+	case "UUID", "PARTUUID":
+		c.root.Device = tag + "=" + text
+	default:
+		return errors.New("that names no root that is known here")
+	}
+	return nil
+}
+
+// unescape undoes udev's \xNN, by which a label carries blanks and slashes
+// (systemd, encode_devnode_name).
+func unescape(s string) string {
+	var b strings.Builder
+	for {
+		head, tail, ok := strings.Cut(s, `\x`)
+		b.WriteString(head)
+		if !ok {
+			return b.String()
+		}
+		n, err := strconv.ParseUint(tail[:min(2, len(tail))], 16, 8)
+		if err != nil || len(tail) < 2 {
+			b.WriteString(`\x`)
+			s = tail
+			continue
+		}
+		b.WriteByte(byte(n))
+		s = tail[2:]
+	}
+}
+
+// setReadOnly reads ro and rw. With neither the kernel mounts read-only
+// (init/do_mounts.c, root_mountflags).
+func setReadOnly(ro bool) func(*command, word) error {
+	return func(c *command, w word) error {
+		if w.given {
+			return errors.New("that takes no value")
+		}
+		c.root.ReadOnly = ro
+		return nil
+	}
+}
+
+func setInit(c *command, w word) error {
+	if !strings.HasPrefix(w.value, "/") {
+		return errors.New("that is no absolute path")
+	}
+	c.root.Init = w.value
+	return nil
+}
+
+func setEmergency(c *command, w word) error {
+	switch w.value {
+	case "reboot", "poweroff", "halt", "shell":
+		c.failure.Action = w.value
+		return nil
+	}
+	return errors.New("there is no such action")
+}
+
+// setPanic reads panic= as the kernel does: decimal, octal or hexadecimal,
+// negative for at once.
+func setPanic(c *command, w word) error {
+	n, err := strconv.ParseInt(w.value, 0, 32)
+	if err != nil {
+		return errors.New("that is no number of seconds")
+	}
+	c.failure.Panic = int(n)
+	return nil
+}
+
+func setTimeout(c *command, w word) (err error) {
+	c.failure.Timeout, err = seconds(w.value)
+	return err
+}
