@@ -27,6 +27,7 @@ const (
 // that would tell it from another's.
 type Netlink struct {
 	handle uint64
+	port   uint32 // the kernel's: 0
 	file   *os.File
 	raw    syscall.RawConn
 	turn   chan struct{} // holds one token while a command is under way
@@ -55,7 +56,7 @@ func Open(sys Sysfs) (*Netlink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("NETLINK_ISCSI: %w; check that the module scsi_transport_iscsi is loaded", err)
 	}
-	n, err := newNetlink(file, handle)
+	n, err := newNetlink(file, 0, handle)
 	if err != nil {
 		file.Close()
 		return nil, err
@@ -63,13 +64,14 @@ func Open(sys Sysfs) (*Netlink, error) {
 	return n, nil
 }
 
-func newNetlink(file *os.File, handle uint64) (*Netlink, error) {
+func newNetlink(file *os.File, port uint32, handle uint64) (*Netlink, error) {
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	n := &Netlink{
 		handle: handle,
+		port:   port,
 		file:   file,
 		raw:    raw,
 		turn:   make(chan struct{}, 1),
@@ -100,9 +102,19 @@ func listen(protocol int, groups uint32) (*os.File, error) {
 
 // Close ends all waits. Sessions live on in the kernel.
 func (n *Netlink) Close() error {
+	n.fail(os.ErrClosed)
 	err := n.file.Close()
 	<-n.done
 	return err
+}
+
+// fail keeps the first reason why there will be no more messages.
+func (n *Netlink) fail(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.failed == nil {
+		n.failed = fmt.Errorf("NETLINK_ISCSI: %w", err)
+	}
 }
 
 // read hands out what arrives until the socket is closed.
@@ -110,50 +122,47 @@ func (n *Netlink) read() {
 	defer close(n.done)
 	buf := make([]byte, datagramSize)
 	for {
-		size, fromKernel, err := receive(n.raw, buf, nil)
+		size, _, from, err := receive(n.raw, buf, nil)
 		switch {
 		case errors.Is(err, unix.ENOBUFS):
 			n.tell(func(c *Conn) { c.deliver(Event{Kind: eventsLost}) })
 		case err != nil:
-			n.mu.Lock()
-			n.failed = fmt.Errorf("NETLINK_ISCSI: %w", err)
-			n.mu.Unlock()
+			n.fail(err)
 			return
-		case fromKernel:
+		case from == n.port:
 			n.handOut(buf[:size])
 		}
 	}
 }
 
-// receive reads one datagram and says whether the kernel sent it. control, when
-// not nil, takes its credentials and must say the same. A datagram that does not
-// fit is unix.ENOBUFS, as one that the kernel dropped.
-func receive(raw syscall.RawConn, buf, control []byte) (size int, fromKernel bool, err error) {
-	var from unix.Sockaddr
-	var controlSize, flags int
+// receive reads one datagram, and its control messages when there is room for
+// them. from is its sender's port. A datagram that does not fit is
+// unix.ENOBUFS, as one that the kernel dropped.
+func receive(raw syscall.RawConn, buf, control []byte) (size, controlSize int, from uint32, err error) {
+	var sender unix.Sockaddr
+	var flags int
 	waitErr := raw.Read(func(fd uintptr) bool {
 		for {
-			size, controlSize, flags, from, err = unix.Recvmsg(int(fd), buf, control, 0)
+			size, controlSize, flags, sender, err = unix.Recvmsg(int(fd), buf, control, 0)
 			if err != unix.EINTR {
 				return err != unix.EAGAIN
 			}
 		}
 	})
 	if waitErr != nil {
-		return 0, false, waitErr
+		return 0, 0, 0, waitErr
 	}
 	if err != nil {
-		return 0, false, os.NewSyscallError("recvmsg", err)
+		return 0, 0, 0, os.NewSyscallError("recvmsg", err)
 	}
 	if flags&unix.MSG_TRUNC != 0 {
-		return 0, false, unix.ENOBUFS
+		return 0, 0, 0, unix.ENOBUFS
 	}
-	sender, ok := from.(*unix.SockaddrNetlink)
-	fromKernel = ok && sender.Pid == 0
-	if control != nil {
-		fromKernel = fromKernel && sentByRoot(control[:controlSize])
+	netlink, ok := sender.(*unix.SockaddrNetlink)
+	if !ok {
+		return 0, 0, 0, fmt.Errorf("recvmsg: the sender is a %T", sender)
 	}
-	return size, fromKernel, nil
+	return size, controlSize, netlink.Pid, nil
 }
 
 // handOut gives each message of a datagram to whom it concerns. What cannot be
@@ -310,11 +319,12 @@ func (n *Netlink) sendMessage(w *waiting) error {
 	n.expect(w)
 	var err error
 	waitErr := n.raw.Write(func(fd uintptr) bool {
-		err = unix.Sendto(int(fd), w.message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		err = unix.Sendto(int(fd), w.message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: n.port})
 		return err != unix.EAGAIN
 	})
-	if waitErr != nil {
-		return waitErr
+	if waitErr != nil { // closed
+		<-n.done
+		return n.failed
 	}
 	return os.NewSyscallError("sendmsg", err)
 }

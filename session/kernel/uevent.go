@@ -37,19 +37,24 @@ func ListenUevents() (*Uevents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("NETLINK_KOBJECT_UEVENT: %w", err)
 	}
-	u := &Uevents{file: file}
-	if u.raw, err = file.SyscallConn(); err == nil {
-		var setErr error
-		err = u.raw.Control(func(fd uintptr) {
-			setErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
-		})
-		err = errors.Join(err, setErr)
-	}
+	u, err := newUevents(file)
 	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("NETLINK_KOBJECT_UEVENT: %w", err)
 	}
 	return u, nil
+}
+
+func newUevents(file *os.File) (*Uevents, error) {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var setErr error
+	err = raw.Control(func(fd uintptr) {
+		setErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
+	})
+	return &Uevents{file: file, raw: raw}, errors.Join(err, setErr)
 }
 
 // Next waits for the next event, or returns ctx's error. Lost is true when the
@@ -67,7 +72,7 @@ func (u *Uevents) Next(ctx context.Context) (ev Uevent, lost bool, err error) {
 
 	for {
 		control := make([]byte, unix.CmsgSpace(unix.SizeofUcred))
-		n, fromKernel, err := receive(u.raw, u.buf[:], control)
+		n, controlSize, from, err := receive(u.raw, u.buf[:], control)
 		switch {
 		case errors.Is(err, unix.ENOBUFS):
 			return Uevent{}, true, nil
@@ -76,7 +81,7 @@ func (u *Uevents) Next(ctx context.Context) (ev Uevent, lost bool, err error) {
 		case err != nil:
 			return Uevent{}, false, fmt.Errorf("NETLINK_KOBJECT_UEVENT: %w", err)
 		}
-		if !fromKernel {
+		if from != 0 || !sentByRoot(control[:controlSize]) {
 			continue
 		}
 		if ev, ok := parseUevent(u.buf[:n]); ok {
