@@ -294,9 +294,8 @@ func TestContextEndsDuringCommand(t *testing.T) {
 	}
 
 	// The kernel made the session after all: it is taken back.
-	go func() { received <- k.receive() }()
 	k.answer(session, 42, 3)
-	undo := <-received
+	undo := k.receive()
 	if c, sid := command(order.Uint16(undo[4:])), order.Uint32(undo[headerLen+offU:]); c != destroySession || sid != 42 {
 		t.Errorf("then came %v for session %d, want DESTROY_SESSION for 42", c, sid)
 	}

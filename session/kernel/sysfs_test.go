@@ -19,7 +19,7 @@ func newSysfs(t *testing.T) Sysfs {
 	const session = "devices/platform/host3/session7"
 	const class = session + "/iscsi_session/session7"
 	files := map[string]string{
-		"class/iscsi_transport/tcp/handle":                    "18446744072647914179\n",
+		"class/iscsi_transport/tcp/handle":                    "18446744072646406851\n",
 		class + "/targetname":                                 "iqn.2001-04.com.example:disk\n",
 		class + "/username":                                   "(null)\n",
 		class + "/password":                                   "<NULL>\n",
