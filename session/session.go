@@ -1,13 +1,21 @@
 // Package session opens, keeps and ends iSCSI sessions of the kernel's
 // iscsi_tcp: it connects the socket, creates the kernel's session, logs in over
 // it, sets the parameters, starts it, scans the LUN and finds its disk.
+//
+// What it leaves in the kernel is what open-iscsi's iscsid reads when it takes
+// sessions over: names, addresses, credentials and negotiated values, and an
+// ISID made as iscsid makes it.
 package session
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
+	"strconv"
 	"time"
 
+	"github.com/rootlun/rootlun/session/kernel"
 	"github.com/rootlun/rootlun/session/login"
 )
 
@@ -22,6 +30,7 @@ type Config struct {
 	Timers        Timers
 	CmdsMax       uint16 // node.session.cmds_max
 	QueueDepth    uint16 // node.session.queue_depth
+	TCPWindow     int    // node.conn[0].tcp.window_size, bytes: SO_RCVBUF and SO_SNDBUF
 }
 
 // Timers holds the node.*.timeo settings. They reach the kernel in whole seconds.
@@ -36,37 +45,154 @@ type Timers struct {
 	FastAbort    bool          // node.session.iscsi.FastAbort
 }
 
-// Default returns the settings of a root: NOPs off, replacement timeout 86400 s.
-func Default() Config { panic("not written yet") }
+// Default returns the settings of a root: NOPs off and a replacement timeout of
+// 86400 s (open-iscsi's README, 8.2), the rest as open-iscsi has it.
+func Default() Config {
+	return Config{
+		Offer: login.Params{
+			HeaderDigest:             []login.Digest{login.DigestNone},
+			DataDigest:               []login.Digest{login.DigestNone},
+			InitialR2T:               false,
+			ImmediateData:            true,
+			MaxRecvDataSegmentLength: 262144,
+			MaxBurstLength:           16776192,
+			FirstBurstLength:         262144,
+			DefaultTime2Wait:         2,
+			DefaultTime2Retain:       0,
+			MaxOutstandingR2T:        1,
+			MaxConnections:           1,
+			ErrorRecoveryLevel:       0,
+			DataPDUInOrder:           true,
+			DataSequenceInOrder:      true,
+		},
+		Timers: Timers{
+			Replacement: 86400 * time.Second,
+			Abort:       15 * time.Second,
+			LUReset:     30 * time.Second,
+			TargetReset: 30 * time.Second,
+			Login:       15 * time.Second,
+			FastAbort:   true,
+		},
+		CmdsMax:    128,
+		QueueDepth: 32,
+		TCPWindow:  512 << 10,
+	}
+}
 
-// Set applies one open-iscsi record setting by its name, as rd.iscsi.param has
-// it: Set("node.session.timeo.replacement_timeout", "120").
-func (c *Config) Set(name, value string) error { panic("not written yet") }
+// check finds what would only fail later, and worse.
+func (c Config) check() error {
+	switch {
+	case c.InitiatorName == "":
+		return errors.New("no initiator name is given")
+	case c.TargetName == "":
+		return errors.New("no target name is given")
+	case !c.Portal.IsValid() || c.Portal.Port() == 0:
+		return errors.New("no portal is given")
+	case c.Timers.Login <= 0:
+		return errors.New("the login timeout is not positive")
+	case c.Source.IsValid() && c.Source.Unmap().Is4() != c.Portal.Addr().Unmap().Is4():
+		return fmt.Errorf("the source address %v and the portal %v are not of one family", c.Source, c.Portal)
+	}
+	return nil
+}
+
+// Initiator is the way to the kernel's iscsi_tcp. Several goroutines may open,
+// use and end sessions through it at once.
+type Initiator struct {
+	sys     kernel.Sysfs
+	netlink *kernel.Netlink
+	note    func(string)
+}
+
+// Open opens the way to the kernel; the module iscsi_tcp must be loaded. note,
+// when not nil, hears in one line what a login does beyond the plain way:
+// redirects, a second attempt. Close the Initiator when no login is under way;
+// its sessions live on.
+func Open(note func(string)) (*Initiator, error) {
+	const sys = kernel.Sysfs("/sys")
+	netlink, err := kernel.Open(sys)
+	if err != nil {
+		return nil, fmt.Errorf("iSCSI: %w", err)
+	}
+	if note == nil {
+		note = func(string) {}
+	}
+	return &Initiator{sys: sys, netlink: netlink, note: note}, nil
+}
+
+// Close ends the use of the kernel's interface.
+func (in *Initiator) Close() error { return in.netlink.Close() }
 
 // Session is a session that is logged in.
 type Session struct {
 	SID    uint32
 	HostNo uint32
+	Portal netip.AddrPort // where it is logged in: Config.Portal, or where that one sent us
 	Config Config
 	login.Result
+
+	in *Initiator
 }
 
-// Login makes one attempt. When it fails nothing of it is left in the kernel.
-func Login(ctx context.Context, cfg Config) (*Session, error) { panic("not written yet") }
+// cid is the number of a session's only connection.
+const cid = 0
 
-// Disk is the block device of a logical unit.
-type Disk struct {
-	Name   string // "sda": the kernel's name
-	LUN    uint64
-	Size   uint64 // bytes
-	Vendor string
-	Model  string
+// Attach returns a session that exists in the kernel, as whoever made it left
+// it. cfg is what Reconnect would log in with. The login.Result is empty.
+func (in *Initiator) Attach(sid uint32, cfg Config) (*Session, error) {
+	host, err := in.sys.HostNo(sid)
+	if err != nil {
+		return nil, fmt.Errorf("session %d: %w", sid, err)
+	}
+	return &Session{SID: sid, HostNo: host, Portal: cfg.Portal, Config: cfg, in: in}, nil
 }
 
-// Disk scans exactly one LUN, as the kernel counts it, and waits until its
-// block device is there or ctx ends. ErrNoLUN says that the target has no such
-// unit.
-func (s *Session) Disk(ctx context.Context, lun uint64) (Disk, error) { panic("not written yet") }
+// Info is what the kernel says of a session.
+type Info struct {
+	SID                  uint32
+	HostNo               uint32
+	TargetName           string
+	InitiatorName        string
+	TargetPortalGroupTag int            // -1: the kernel was not told
+	Portal               netip.AddrPort // as configured, not as redirected
+	State                string         // "LOGGED_IN", "FAILED", "FREE"
+}
 
-// Logout removes the session's disks, logs out and destroys the session.
-func (s *Session) Logout(ctx context.Context) error { panic("not written yet") }
+// Sessions lists all sessions of the kernel, whoever made them, in the order
+// of their numbers. One that vanishes meanwhile is left out.
+func (in *Initiator) Sessions() ([]Info, error) {
+	sids, err := in.sys.Sessions()
+	if err != nil {
+		return nil, err
+	}
+	var list []Info
+	for _, sid := range sids {
+		state, err := in.sys.SessionAttr(sid, "state")
+		if err != nil {
+			continue
+		}
+		// A session whose login is not done lacks some of the rest.
+		info := Info{SID: sid, State: state, TargetPortalGroupTag: -1}
+		info.HostNo, _ = in.sys.HostNo(sid)
+		info.TargetName, _ = in.sys.SessionAttr(sid, "targetname")
+		info.InitiatorName, _ = in.sys.SessionAttr(sid, "initiatorname")
+		if text, err := in.sys.SessionAttr(sid, "tpgt"); err == nil {
+			if tpgt, err := strconv.ParseUint(text, 10, 16); err == nil {
+				info.TargetPortalGroupTag = int(tpgt)
+			}
+		}
+		address, _ := in.sys.ConnAttr(sid, cid, "persistent_address")
+		port, _ := in.sys.ConnAttr(sid, cid, "persistent_port")
+		if a, err := netip.ParseAddr(address); err == nil {
+			p, _ := strconv.ParseUint(port, 10, 16)
+			info.Portal = netip.AddrPortFrom(a, uint16(p))
+		}
+		list = append(list, info)
+	}
+	return list, nil
+}
+
+// outlive is context.WithTimeout that outlives ctx: for what must be undone.
+func outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), d)
+}

@@ -2,28 +2,29 @@
 // class (include/scsi/iscsi_if.h, drivers/scsi/scsi_transport_iscsi.c), reads
 // and writes the class's sysfs, and listens to the kernel's uevents. It knows
 // nothing of the iSCSI protocol: PDUs are bytes here.
+//
+// A Netlink is the socket, shared by all sessions. A Conn is one connection of
+// a session: the commands to it, and what the kernel says of it. A Sysfs is
+// the folder where sysfs is mounted.
 package kernel
 
-import "context"
+import (
+	"errors"
+	"fmt"
+)
 
-// Uevent is one message of NETLINK_KOBJECT_UEVENT (lib/kobject_uevent.c).
-type Uevent struct {
-	Action  string            // "add", "remove", "change", …
-	DevPath string            // below /sys, with a leading slash
-	Env     map[string]string // SUBSYSTEM, MODALIAS, DEVNAME, …
+// ErrLost says that the kernel, or a full queue here, dropped messages: what
+// was awaited may be among them.
+var ErrLost = errors.New("messages of the kernel were lost")
+
+// OpError is a command that the kernel refused or that could not be given to
+// it. Err is a unix.Errno when the kernel answered.
+type OpError struct {
+	Op  string // "BIND_CONN", "SET_PARAM TARGET_NAME"
+	Err error
 }
 
-// Uevents is a subscription to the kernel's uevents.
-type Uevents struct{}
+func (e *OpError) Error() string { return fmt.Sprintf("kernel: %s: %v", e.Op, e.Err) }
 
-// ListenUevents subscribes. Events from then on are kept until read.
-func ListenUevents() (*Uevents, error) { panic("not written yet") }
-
-// Next waits for the next event, or returns ctx's error. Lost is true when the
-// kernel dropped events since the last call (ENOBUFS): look at sysfs again.
-func (u *Uevents) Next(ctx context.Context) (ev Uevent, lost bool, err error) {
-	panic("not written yet")
-}
-
-// Close ends the subscription.
-func (u *Uevents) Close() error { panic("not written yet") }
+// Unwrap returns the cause.
+func (e *OpError) Unwrap() error { return e.Err }

@@ -1,0 +1,134 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/rootlun/rootlun/session/kernel"
+)
+
+// diskTimeout bounds the wait for a disk when the context has no end.
+const diskTimeout = 60 * time.Second
+
+// Disk is the block device of a logical unit.
+type Disk struct {
+	Name   string // "sda": the kernel's name
+	LUN    uint64
+	Size   uint64 // bytes
+	Vendor string
+	Model  string
+}
+
+// Disk scans exactly one LUN, as the kernel counts it, and waits until its
+// block device is there with its partitions, or ctx ends, or a minute has
+// passed. ErrNoLUN says that the target has no such unit. Errors are *OpError.
+func (s *Session) Disk(ctx context.Context, lun uint64) (Disk, error) {
+	a := &attempt{Session: s, start: time.Now()}
+	ctx, cancel := context.WithTimeout(ctx, diskTimeout)
+	defer cancel()
+	disk, err := s.disk(ctx, lun)
+	if err != nil {
+		return Disk{}, a.failed(fmt.Sprintf("find LUN %d", lun), err)
+	}
+	return disk, nil
+}
+
+func (s *Session) disk(ctx context.Context, lun uint64) (Disk, error) {
+	events, err := kernel.ListenUevents() // before the scan: nothing is missed
+	if err != nil {
+		return Disk{}, err
+	}
+	defer events.Close()
+
+	unit, name, err := s.unit(lun)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := s.scan(ctx, lun); err != nil {
+			return Disk{}, err
+		}
+		// What is in sysfs already may still lack its partitions and its node
+		// in /dev; its event comes last.
+		if unit, _, err = s.unit(lun); err == nil {
+			name, err = s.awaitBlock(ctx, events, lun)
+		}
+	} else if err == nil && name == "" {
+		name, err = s.awaitBlock(ctx, events, lun)
+	}
+	if err != nil {
+		return Disk{}, err
+	}
+	size, err := s.in.sys.BlockSize(name)
+	if err != nil {
+		return Disk{}, err
+	}
+	return Disk{Name: name, LUN: lun, Size: size, Vendor: unit.Vendor, Model: unit.Model}, nil
+}
+
+// unit returns what the kernel knows of a LUN now: the unit, and its block
+// device or "". A unit that will never have one is an error.
+func (s *Session) unit(lun uint64) (kernel.Unit, string, error) {
+	unit, err := s.in.sys.Unit(s.SID, s.HostNo, lun)
+	if err != nil {
+		return unit, "", err
+	}
+	switch {
+	case unit.Qualifier != 0: // SPC-4, table 142: nothing is connected there
+		return unit, "", fmt.Errorf("%w: it answers with peripheral qualifier %d", ErrNoLUN, unit.Qualifier)
+	case unit.Type != 0 && unit.Type != 7 && unit.Type != 14 && unit.Type != 20: // what sd drives
+		return unit, "", fmt.Errorf("it is no disk: its peripheral device type is %d", unit.Type)
+	}
+	name, err := unit.Block()
+	return unit, name, err
+}
+
+// scan has the kernel look for a LUN. The write ends when the unit has
+// answered, which no context can hasten, so it is left behind when ctx ends.
+func (s *Session) scan(ctx context.Context, lun uint64) error {
+	scanned := make(chan error, 1)
+	go func() { scanned <- s.in.sys.Scan(s.HostNo, lun) }() // ends at the latest with the session
+	select {
+	case err := <-scanned:
+		if err != nil {
+			return err
+		}
+	case <-ctx.Done():
+		return &awaited{"the target did not answer the scan", ctx.Err()}
+	}
+
+	// The kernel passes over a session that is not logged in without a word.
+	state, err := s.in.sys.SessionAttr(s.SID, "state")
+	if err != nil {
+		return err
+	}
+	if state != "LOGGED_IN" {
+		return fmt.Errorf("the session was lost: it is %s", state)
+	}
+	_, err = s.in.sys.Unit(s.SID, s.HostNo, lun)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNoLUN // not only a missing file
+	}
+	return err
+}
+
+// awaitBlock waits for the event that says that a unit's disk is complete.
+func (s *Session) awaitBlock(ctx context.Context, events *kernel.Uevents, lun uint64) (string, error) {
+	below := "/" + kernel.UnitPath(s.SID, s.HostNo, lun) + "/block/"
+	for {
+		ev, lost, err := events.Next(ctx)
+		if err != nil {
+			return "", &awaited{"the unit answered, but no block device appeared (check that the module sd_mod is loaded)", err}
+		}
+		if lost {
+			if _, name, err := s.unit(lun); err != nil || name != "" {
+				return name, err
+			}
+		}
+		if ev.Action == "add" && ev.Env["DEVTYPE"] == "disk" && strings.Contains(ev.DevPath, below) {
+			return path.Base(ev.DevPath), nil
+		}
+	}
+}

@@ -1,0 +1,300 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rootlun/rootlun/session/kernel"
+	"github.com/rootlun/rootlun/session/login"
+)
+
+const (
+	maxRedirects = 8
+	undoTimeout  = 20 * time.Second // to take down what a failed attempt built
+)
+
+// Login makes one attempt, within Timers.Login. It follows redirects, and tries
+// CHAP once more with MD5 alone where package login advises so. When it fails
+// nothing of it is left in the kernel. Its errors are *OpError.
+func (in *Initiator) Login(ctx context.Context, cfg Config) (_ *Session, err error) {
+	s := &Session{Portal: cfg.Portal, Config: cfg, in: in}
+	a := &attempt{Session: s, start: time.Now()}
+	if err := cfg.check(); err != nil {
+		return nil, a.failed("configure", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, cfg.Timers.Login)
+	defer cancel()
+
+	// The socket comes first: a dead portal costs the kernel nothing.
+	sock, err := dial(ctx, cfg.Portal, cfg.Source, cfg.TCPWindow)
+	if err != nil {
+		return nil, a.failed("connect", err)
+	}
+	defer func() { sock.Close() }()
+
+	made, err := in.netlink.CreateSession(ctx, cfg.CmdsMax, cfg.QueueDepth)
+	if err != nil {
+		return nil, a.failed("create session", err)
+	}
+	s.SID, s.HostNo = made.SID, made.HostNo
+	a.conn, err = in.netlink.CreateConn(ctx, s.SID, cid)
+	defer a.conn.Close()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.destroy(ctx))
+		}
+	}()
+	if err != nil {
+		return nil, a.failed("create connection", err)
+	}
+	if err := a.establish(ctx, sock); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Reconnect gives a session that exists a new connection to the configured
+// portal, within Timers.Login. To the target it is a session reinstatement
+// (RFC 7143, 6.3.5), as the session's ISID stays. The devices wait meanwhile,
+// and after a failure they wait on: call it again.
+func (s *Session) Reconnect(ctx context.Context) error {
+	s.Portal = s.Config.Portal
+	a := &attempt{Session: s, start: time.Now()}
+	if err := s.Config.check(); err != nil {
+		return a.failed("configure", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Config.Timers.Login)
+	defer cancel()
+
+	a.conn = s.in.netlink.Listen(s.SID, cid)
+	defer a.conn.Close()
+	if err := a.conn.Stop(ctx, kernel.StopRecover); err != nil {
+		return a.failed("stop connection", err)
+	}
+	sock, err := dial(ctx, s.Config.Portal, s.Config.Source, s.Config.TCPWindow)
+	if err != nil {
+		return a.failed("connect", err)
+	}
+	defer sock.Close()
+	if err := a.establish(ctx, sock); err != nil {
+		stop, cancel := outlive(ctx, undoTimeout)
+		defer cancel()
+		return errors.Join(err, a.conn.Stop(stop, kernel.StopRecover))
+	}
+	return nil
+}
+
+// attempt is a session on its way to the full feature phase.
+type attempt struct {
+	*Session
+	conn  *kernel.Conn
+	start time.Time
+}
+
+func (a *attempt) failed(op string, err error) error {
+	return &OpError{Op: op, Target: a.Config.TargetName, Portal: a.Portal, After: time.Since(a.start), Err: err}
+}
+
+// destroy takes down what an attempt built, also when its context has ended.
+func (a *attempt) destroy(ctx context.Context) error {
+	ctx, cancel := outlive(ctx, undoTimeout)
+	defer cancel()
+	return a.in.destroy(ctx, a.conn, a.SID)
+}
+
+// destroy takes a session and its connection out of the kernel.
+func (in *Initiator) destroy(ctx context.Context, conn *kernel.Conn, sid uint32) error {
+	// A connection that was never bound has nothing to stop.
+	_ = conn.Stop(ctx, kernel.StopTerm)
+	return errors.Join(conn.Destroy(ctx), in.netlink.DestroySession(ctx, sid))
+}
+
+// establish logs in over sock, or over the sockets of the portals that the
+// target sends us to. It closes sock.
+func (a *attempt) establish(ctx context.Context, sock *os.File) error {
+	chap := a.Config.CHAP
+	for redirects := 0; ; {
+		err := a.logIn(ctx, sock, chap)
+		sock.Close()
+		if err == nil {
+			return nil
+		}
+
+		var moved *login.RedirectError
+		switch {
+		case errors.As(err, &moved):
+			if redirects++; redirects > maxRedirects {
+				return a.failed("log in", fmt.Errorf("gave up after %d redirects: %w", maxRedirects, err))
+			}
+			next, addrErr := redirectPortal(moved, a.Portal)
+			if addrErr != nil {
+				return a.failed("follow redirect", errors.Join(addrErr, err))
+			}
+			a.in.note(fmt.Sprintf("%s at %v sends us to %v", a.Config.TargetName, a.Portal, next))
+			a.Portal = next
+		case login.RetryMD5(err) && chap != nil:
+			a.in.note(fmt.Sprintf("%s at %v: %v; once more with MD5 alone", a.Config.TargetName, a.Portal, err))
+			md5 := *chap
+			md5.Algorithms = []login.Algorithm{login.MD5}
+			chap = &md5
+		default:
+			return err
+		}
+
+		if err := a.conn.Stop(ctx, kernel.StopRecover); err != nil {
+			return a.failed("stop connection", err)
+		}
+		if sock, err = dial(ctx, a.Portal, a.Config.Source, a.Config.TCPWindow); err != nil {
+			return a.failed("connect", err)
+		}
+	}
+}
+
+// logIn takes a connected socket to the full feature phase, in the order that
+// newer kernels insist on: bind, parameters, login, what it agreed on, start.
+func (a *attempt) logIn(ctx context.Context, sock *os.File, chap *login.CHAP) error {
+	if err := a.conn.Bind(ctx, sock); err != nil {
+		return a.failed("bind", err)
+	}
+	if err := a.set(ctx, a.configured()); err != nil {
+		return a.failed("set parameter", err)
+	}
+	result, err := login.Login(ctx, pduConn{a.conn}, login.Config{
+		InitiatorName: a.Config.InitiatorName,
+		TargetName:    a.Config.TargetName,
+		ISID:          isid(a.SID),
+		CID:           cid,
+		CHAP:          chap,
+		Offer:         a.Config.Offer,
+	})
+	if err != nil {
+		return a.failed("log in", err)
+	}
+	if err := a.set(ctx, negotiated(result)); err != nil {
+		return a.failed("set parameter", err)
+	}
+	if err := a.conn.Start(ctx); err != nil {
+		return a.failed("start", err)
+	}
+	// Through sysfs, so that a daemon that takes over cannot shorten it.
+	if err := a.in.sys.PinRecoveryTimeout(a.SID, a.Config.Timers.Replacement); err != nil {
+		return a.failed("set recovery_tmo", err)
+	}
+	a.Result = *result
+	return nil
+}
+
+// isid is the ISID that iscsid will use when it logs the session in again: its
+// own OUI and the low 24 bits of the kernel's number (usr/initiator.c,
+// session_conn_poll). With any other that would be a second nexus.
+func isid(sid uint32) [6]byte {
+	return [6]byte{0x00, 0x02, 0x3d, byte(sid >> 16), byte(sid >> 8), byte(sid)}
+}
+
+// param is a kernel parameter and its text. An empty text is not set.
+type param struct {
+	name  kernel.Param
+	value string
+}
+
+// configured returns what the kernel is told before the login, in open-iscsi's
+// order (usr/initiator_common.c, iscsi_session_set_params). The host's NETDEV
+// and HWADDRESS are left alone: iscsid would bind to a NIC name of the past.
+func (a *attempt) configured() []param {
+	c := &a.Config
+	chap := login.CHAP{}
+	if c.CHAP != nil {
+		chap = *c.CHAP
+	}
+	recovery := "-1"
+	if c.Timers.Replacement >= 0 {
+		recovery = wholeSeconds(c.Timers.Replacement)
+	}
+	return []param{
+		{kernel.TargetName, c.TargetName},
+		// The portal to come back to: as configured, not as redirected.
+		{kernel.PersistentAddress, c.Portal.Addr().Unmap().String()},
+		{kernel.PersistentPort, decimal(c.Portal.Port())},
+		{kernel.RecoveryTimeout, recovery},
+		{kernel.Username, chap.Username},
+		{kernel.UsernameIn, chap.UsernameIn},
+		{kernel.Password, string(chap.Secret)},
+		{kernel.PasswordIn, string(chap.SecretIn)},
+		{kernel.FastAbort, flag(c.Timers.FastAbort)},
+		{kernel.AbortTimeout, wholeSeconds(c.Timers.Abort)},
+		{kernel.LUResetTimeout, wholeSeconds(c.Timers.LUReset)},
+		{kernel.TgtResetTimeout, wholeSeconds(c.Timers.TargetReset)},
+		{kernel.PingTimeout, wholeSeconds(c.Timers.NoopTimeout)},
+		{kernel.RecvTimeout, wholeSeconds(c.Timers.NoopInterval)},
+		{kernel.IfaceName, "default"},
+		{kernel.InitiatorName, c.InitiatorName},
+		{kernel.DiscoverySession, "0"},
+	}
+}
+
+// negotiated returns what the kernel is told after the login, in open-iscsi's
+// order (iscsi_session_set_neg_params). The digests work from then on.
+func negotiated(r *login.Result) []param {
+	return []param{
+		{kernel.MaxRecvDLength, decimal(r.MaxRecvDataSegmentLength)},
+		{kernel.MaxXmitDLength, decimal(r.MaxXmitDataSegmentLength)},
+		{kernel.HeaderDigest, flag(crc32c(r.HeaderDigest))},
+		{kernel.DataDigest, flag(crc32c(r.DataDigest))},
+		{kernel.InitialR2T, flag(r.InitialR2T)},
+		{kernel.MaxR2T, decimal(r.MaxOutstandingR2T)},
+		{kernel.ImmediateData, flag(r.ImmediateData)},
+		{kernel.FirstBurst, decimal(r.FirstBurstLength)},
+		{kernel.MaxBurst, decimal(r.MaxBurstLength)},
+		{kernel.PDUInOrder, flag(r.DataPDUInOrder)},
+		{kernel.DataSeqInOrder, flag(r.DataSequenceInOrder)},
+		{kernel.ERL, decimal(r.ErrorRecoveryLevel)},
+		{kernel.ExpStatSN, decimal(r.ExpStatSN)},
+		{kernel.TPGT, decimal(r.TargetPortalGroupTag)},
+	}
+}
+
+// set sets parameters. Those that this kernel does not know are left out.
+func (a *attempt) set(ctx context.Context, params []param) error {
+	for _, p := range params {
+		if p.value == "" {
+			continue
+		}
+		if err := a.conn.Set(ctx, p.name, p.value); err != nil && !errors.Is(err, unix.ENOSYS) {
+			return err
+		}
+	}
+	return nil
+}
+
+func crc32c(agreed []login.Digest) bool { return len(agreed) == 1 && agreed[0] == login.DigestCRC32C }
+
+func decimal[T uint8 | uint16 | uint32](n T) string { return strconv.FormatUint(uint64(n), 10) }
+
+func wholeSeconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
+
+// redirectPortal returns where a target sends us; a port or zone that is not
+// given stays.
+func redirectPortal(moved *login.RedirectError, from netip.AddrPort) (netip.AddrPort, error) {
+	addr, err := netip.ParseAddr(moved.Host)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("the target sends us to %q, which is not an address", moved.Host)
+	}
+	if addr.IsLinkLocalUnicast() && addr.Is6() && addr.Zone() == "" {
+		addr = addr.WithZone(from.Addr().Zone())
+	}
+	return netip.AddrPortFrom(addr, moved.Port), nil
+}

@@ -1,0 +1,206 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// attrSize bounds what is read of an attribute: sysfs gives a page at most.
+const attrSize = 4096
+
+// Sysfs is the folder where sysfs is mounted, "/sys".
+type Sysfs string
+
+func (s Sysfs) path(elem ...string) string {
+	return filepath.Join(append([]string{string(s)}, elem...)...)
+}
+
+// Handle returns the kernel's name for the iscsi_tcp transport. It is for
+// CAP_SYS_ADMIN to read.
+func (s Sysfs) Handle() (uint64, error) {
+	path := s.path("class/iscsi_transport/tcp/handle")
+	text, err := readAttr(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("the kernel has no iSCSI over TCP; check that the module iscsi_tcp is loaded: %w", err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	handle, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %q is not a number", path, text)
+	}
+	return handle, nil
+}
+
+// Sessions returns the numbers of all iSCSI sessions, in order.
+func (s Sysfs) Sessions() ([]uint32, error) {
+	entries, err := os.ReadDir(s.path("class/iscsi_session"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var sids []uint32
+	for _, e := range entries {
+		if n, ok := strings.CutPrefix(e.Name(), "session"); ok {
+			if sid, err := strconv.ParseUint(n, 10, 32); err == nil {
+				sids = append(sids, uint32(sid))
+			}
+		}
+	}
+	slices.Sort(sids)
+	return sids, nil
+}
+
+func (s Sysfs) session(sid uint32, name string) string {
+	return s.path("class/iscsi_session", fmt.Sprintf("session%d", sid), name)
+}
+
+// SessionAttr reads an attribute of a session, such as "targetname" or
+// "state". What was never set is "".
+func (s Sysfs) SessionAttr(sid uint32, name string) (string, error) {
+	return readAttr(s.session(sid, name))
+}
+
+// ConnAttr reads an attribute of a connection, such as "persistent_address".
+func (s Sysfs) ConnAttr(sid, cid uint32, name string) (string, error) {
+	return readAttr(s.path("class/iscsi_connection", fmt.Sprintf("connection%d:%d", sid, cid), name))
+}
+
+// HostNo returns the number of a session's SCSI host.
+func (s Sysfs) HostNo(sid uint32) (uint32, error) {
+	dir, err := filepath.EvalSymlinks(s.session(sid, "device"))
+	if err != nil {
+		return 0, err
+	}
+	host := filepath.Base(filepath.Dir(dir)) // …/host2/session1
+	n, err := strconv.ParseUint(strings.TrimPrefix(host, "host"), 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%s is not below a SCSI host", dir)
+	}
+	return uint32(n), nil
+}
+
+// PinRecoveryTimeout sets how long the session's devices wait for a lost
+// connection, in whole seconds; negative is for ever. After it no
+// SESS_RECOVERY_TMO over netlink counts any more (store_priv_session_recovery_tmo).
+// The kernel refuses it while the session is down (unix.EBUSY).
+func (s Sysfs) PinRecoveryTimeout(sid uint32, d time.Duration) error {
+	value := "off"
+	if d >= 0 {
+		value = strconv.FormatInt(int64(d/time.Second), 10)
+	}
+	return writeAttr(s.session(sid, "recovery_tmo"), value)
+}
+
+// Scan has the kernel look for one logical unit, as it counts them. It returns
+// when the unit has answered, or a command's time has run out.
+func (s Sysfs) Scan(hostNo uint32, lun uint64) error {
+	path := s.path("class/scsi_host", fmt.Sprintf("host%d", hostNo), "scan")
+	return writeAttr(path, fmt.Sprintf("0 0 %d", lun)) // channel, target, LUN
+}
+
+// Unit is a SCSI device of a session.
+type Unit struct {
+	Dir        string // its folder
+	Qualifier  byte   // of its INQUIRY data: 0 when a device is there
+	Type       byte   // of its INQUIRY data: 0 is a disk
+	Vendor     string
+	Model      string
+	QueueDepth string
+}
+
+// UnitPath returns the part of a unit's folder that no other's has. Software
+// iSCSI has one channel and one target in each host (iscsi_tcp.c).
+func UnitPath(sid, hostNo uint32, lun uint64) string {
+	return fmt.Sprintf("session%d/target%d:0:0/%d:0:0:%d", sid, hostNo, hostNo, lun)
+}
+
+// Unit returns a session's logical unit; fs.ErrNotExist says that the kernel
+// knows none.
+func (s Sysfs) Unit(sid, hostNo uint32, lun uint64) (Unit, error) {
+	session, err := filepath.EvalSymlinks(s.session(sid, "device"))
+	if err != nil {
+		return Unit{}, err
+	}
+	u := Unit{Dir: filepath.Join(filepath.Dir(session), UnitPath(sid, hostNo, lun))}
+	if _, err := os.Stat(u.Dir); err != nil {
+		return Unit{}, err
+	}
+	inquiry, err := readFile(filepath.Join(u.Dir, "inquiry"))
+	if err != nil {
+		return Unit{}, err
+	}
+	if len(inquiry) > 0 {
+		u.Qualifier, u.Type = inquiry[0]>>5, inquiry[0]&0x1f // SPC-4, 6.4.2
+	}
+	u.Vendor, _ = readAttr(filepath.Join(u.Dir, "vendor"))
+	u.Model, _ = readAttr(filepath.Join(u.Dir, "model"))
+	u.QueueDepth, _ = readAttr(filepath.Join(u.Dir, "queue_depth"))
+	return u, nil
+}
+
+// Block returns the name of a unit's block device, "" when it has none.
+func (u Unit) Block() (string, error) {
+	entries, err := os.ReadDir(filepath.Join(u.Dir, "block"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil || len(entries) == 0 {
+		return "", err
+	}
+	return entries[0].Name(), nil
+}
+
+// BlockSize returns the size of a block device in bytes.
+func (s Sysfs) BlockSize(name string) (uint64, error) {
+	path := s.path("class/block", name, "size")
+	text, err := readAttr(path)
+	if err != nil {
+		return 0, err
+	}
+	sectors, err := strconv.ParseUint(text, 10, 64-9)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %q is not a number of sectors", path, text)
+	}
+	return sectors * 512, nil // whatever the device's own block size is
+}
+
+// readAttr reads a text without the white space around it. The class prints
+// what was never set as "(null)" or "<NULL>".
+func readAttr(path string) (string, error) {
+	b, err := readFile(path)
+	text := strings.TrimSpace(string(b))
+	if text == "(null)" || text == "<NULL>" {
+		text = ""
+	}
+	return text, err
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, attrSize))
+}
+
+func writeAttr(path, value string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
+}

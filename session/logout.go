@@ -1,0 +1,84 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rootlun/rootlun/session/kernel"
+	"github.com/rootlun/rootlun/session/pdu"
+)
+
+// logoutTimeout is how long the target has to answer a Logout Request.
+const logoutTimeout = 15 * time.Second
+
+// Logout removes the session's disks, logs out and destroys the session. The
+// disks must not be in use. A target that does not answer the Logout Request
+// is no error, as its connection is closed all the same. Errors are *OpError.
+func (s *Session) Logout(ctx context.Context) error {
+	a := &attempt{Session: s, start: time.Now()}
+	a.conn = s.in.netlink.Listen(s.SID, cid)
+	defer a.conn.Close()
+	if err := a.unbind(ctx); err != nil {
+		return a.failed("remove disks", err)
+	}
+	if err := a.logOut(ctx); err != nil {
+		s.in.note(fmt.Sprintf("%s at %v: log out: %v", s.Config.TargetName, s.Portal, err))
+	}
+	if err := a.destroy(ctx); err != nil {
+		return a.failed("destroy session", err)
+	}
+	return nil
+}
+
+// unbind removes the disks. The kernel says when they are gone.
+func (a *attempt) unbind(ctx context.Context) error {
+	if err := a.in.netlink.UnbindSession(ctx, a.SID); err != nil {
+		return err
+	}
+	for {
+		ev, err := a.conn.Receive(ctx)
+		switch {
+		case ctx.Err() != nil && err != nil:
+			return &awaited{"the kernel did not finish", ctx.Err()}
+		case errors.Is(err, kernel.ErrLost):
+			return nil // DESTROY_SESSION removes what is left
+		case err != nil:
+			return err
+		case ev.Kind == kernel.SessionUnbound:
+			return nil
+		}
+	}
+}
+
+// logOut tells the target. What else arrives meanwhile is answers to earlier
+// commands of no more interest.
+func (a *attempt) logOut(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, logoutTimeout)
+	defer cancel()
+	conn := pduConn{a.conn}
+	request := pdu.LogoutRequest{Immediate: true, Reason: pdu.LogoutSession}
+	if err := conn.Send(ctx, request.Marshal()); err != nil {
+		if errors.Is(err, unix.ENOTCONN) {
+			return nil // the connection is down already
+		}
+		return err
+	}
+	for {
+		p, err := conn.Receive(ctx)
+		if err != nil {
+			return err
+		}
+		response, err := pdu.ParseLogoutResponse(p)
+		if err != nil {
+			continue
+		}
+		if response.Response != 0 { // RFC 7143, 11.15.1
+			return fmt.Errorf("the target answers with response %d", response.Response)
+		}
+		return nil
+	}
+}
