@@ -30,11 +30,14 @@ type link struct {
 
 func (l link) up() bool { return l.flags&unix.IFF_UP != 0 }
 
-// running says that the link has carrier and can send: IFF_RUNNING follows
-// the operational state, which the kernel sets as it starts the transmit
-// queue; IFF_LOWER_UP comes earlier, when packets are still dropped
-// (net/core/link_watch.c).
-func (l link) running() bool { return l.flags&unix.IFF_RUNNING != 0 }
+// running says that the link has carrier and can send. IFF_LOWER_UP is the
+// carrier; IFF_RUNNING follows it when the kernel has started the transmit
+// queue, before which packets are dropped (net/core/link_watch.c), but it is
+// also set while the kernel knows nothing of the link yet (IF_OPER_UNKNOWN).
+func (l link) running() bool {
+	const want = unix.IFF_LOWER_UP | unix.IFF_RUNNING
+	return l.flags&want == want
+}
 
 // route is a route through the NIC; without via its destination is on the link.
 type route struct {
