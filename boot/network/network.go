@@ -1,13 +1,22 @@
 // Package network brings up the NIC that leads to the root: link, carrier,
 // addresses, routes, DHCP. It is the only user of the netlink and DHCP
-// libraries, and it waits by the kernel's netlink events.
+// libraries, and it waits by the kernel's netlink events. Beside netlink it
+// reads /sys/class/net.
+//
+// Every error is an *Error. errors.Is finds context.DeadlineExceeded where a
+// wait ran out, context.Canceled where the caller gave up, and the kernel's
+// errno where it refused a request.
 package network
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Config says which NIC to bring up, and how.
@@ -17,10 +26,10 @@ type Config struct {
 
 	DHCP     bool           // DHCPv4; the fields below then add to its answer
 	Address  []netip.Prefix // static, IPv4 or IPv6
-	Gateway  netip.Addr
-	Peers    []netip.Addr // the portals: each gets a host route when nothing else leads to it
-	MTU      int          // 0: as it is, or as DHCP says
-	Hostname string       // sent in DHCP
+	Gateway  netip.Addr     // instead of the DHCP server's
+	Peers    []netip.Addr   // the portals: each gets a host route when nothing else leads to it
+	MTU      int            // 0: as it is, or as DHCP says
+	Hostname string         // sent in DHCP
 
 	LinkTimeout time.Duration // for the device and for the carrier, each; 0: 60 s
 	DHCPTimeout time.Duration // 0: 60 s
@@ -31,16 +40,18 @@ type Result struct {
 	Name     string
 	Index    int
 	MAC      net.HardwareAddr
-	Driver   string
+	Driver   string // empty for a NIC that is no hardware (VLAN, bond)
 	MTU      int
 	Address  []netip.Prefix
 	Gateway  netip.Addr
 	DNS      []netip.Addr
-	Hostname string
-	Lease    *Lease // nil without DHCP
+	Hostname string // as DHCP says, else as in Config
+	Lease    *Lease // nil without DHCP, and where the NIC had its address already
 }
 
-// Lease is what the DHCP server said beyond addresses.
+// Lease is what the DHCP server said beyond addresses. The strings hold no
+// control characters, but are otherwise the server's; RootPath may carry a
+// secret.
 type Lease struct {
 	Server        netip.Addr
 	Duration      time.Duration
@@ -56,6 +67,138 @@ type Progress interface {
 	Printf(format string, args ...any)
 }
 
+// Error says which NIC the network failed at, and why.
+type Error struct {
+	NIC     string // interface name, or what was looked for
+	Message string // what was tried, for how long, and what to check
+	Err     error  // the cause; nil when there is none but Message
+}
+
+func (e *Error) Error() string {
+	msg := e.NIC + ": " + e.Message
+	if e.Err == nil || errors.Is(e.Err, context.DeadlineExceeded) {
+		return msg // Message says how long already
+	}
+	return msg + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
 // Up brings the NIC up and returns when its route is there. On failure it
 // leaves the NIC as it found it.
-func Up(ctx context.Context, cfg Config, p Progress) (*Result, error) { panic("not written yet") }
+//
+// A NIC that is up and has its addresses already is left as it is: with DHCP
+// that is any IPv4 address, and no other is asked for. Only where no route
+// leads to a peer does it get one.
+func Up(ctx context.Context, cfg Config, p Progress) (*Result, error) {
+	h := host{sysfs: "/sys", retransmit: time.Second}
+	return h.up(ctx, cfg, p)
+}
+
+// host is the machine that the NIC is in.
+type host struct {
+	sysfs      string        // where sysfs is mounted
+	retransmit time.Duration // the first of DHCP's delays
+}
+
+// nic is a NIC on its way up.
+type nic struct {
+	link
+	driver    string
+	addresses []netip.Prefix
+	p         Progress
+	undo      []func() error // what it takes to leave it as it was, first thing first
+}
+
+func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err error) {
+	if cfg.LinkTimeout == 0 {
+		cfg.LinkTimeout = time.Minute
+	}
+	if cfg.DHCPTimeout == 0 {
+		cfg.DHCPTimeout = time.Minute
+	}
+	l, err := h.find(ctx, cfg, p)
+	if err != nil {
+		return nil, err
+	}
+	n := &nic{link: l, driver: h.driver(l.name), p: p}
+	defer func() {
+		if err != nil {
+			n.restore()
+		}
+	}()
+
+	kept, err := n.configured(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if kept {
+		p.Printf("%s has its address already and is left as it is", n.name)
+	} else if err := n.raise(cfg.MTU); err != nil {
+		return nil, err
+	}
+	if err := n.awaitCarrier(ctx, cfg.LinkTimeout); err != nil {
+		return nil, err
+	}
+
+	res = &Result{Gateway: cfg.Gateway, Hostname: cfg.Hostname}
+	var routes []route
+	if cfg.DHCP && !kept {
+		a, err := n.dhcp4(ctx, h.retransmit, cfg)
+		if err != nil {
+			return nil, err
+		}
+		if cfg.MTU == 0 {
+			if err := n.leasedMTU(ctx, a.mtu, cfg.LinkTimeout); err != nil {
+				return nil, err
+			}
+		}
+		cfg.Address = append([]netip.Prefix{a.address}, cfg.Address...)
+		routes = a.routes
+		res.DNS, res.Lease = a.dns, &a.lease
+		if a.hostname != "" {
+			res.Hostname = a.hostname
+		}
+	}
+	for _, address := range cfg.Address {
+		if err := n.addAddress(address); err != nil {
+			return nil, err
+		}
+	}
+	if !kept || !n.reaches(cfg.Peers) {
+		if res.Gateway, err = n.addRoutes(routes, cfg.Gateway); err != nil {
+			return nil, err
+		}
+	}
+	for _, peer := range cfg.Peers {
+		if err := n.leadTo(peer); err != nil {
+			return nil, err
+		}
+	}
+	res.Name, res.Index, res.MAC, res.Driver = n.name, n.index, n.mac, n.driver
+	res.MTU, res.Address = n.mtu, n.addresses
+	return res, nil
+}
+
+// onFailure notes how to take back what was just done.
+func (n *nic) onFailure(undo func() error) { n.undo = append(n.undo, undo) }
+
+// restore takes back what was done to the NIC, last thing first.
+func (n *nic) restore() {
+	for i := len(n.undo) - 1; i >= 0; i-- {
+		err := n.undo[i]()
+		gone := errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EADDRNOTAVAIL)
+		if err != nil && !gone {
+			n.p.Printf("%s is not as it was before: %v", n.name, err)
+		}
+	}
+}
+
+// fail returns an error about this NIC.
+func (n *nic) fail(err error, format string, args ...any) error {
+	name := n.name
+	if n.driver != "" {
+		name += " (" + n.driver + ")"
+	}
+	return &Error{NIC: name, Message: fmt.Sprintf(format, args...), Err: err}
+}

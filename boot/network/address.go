@@ -1,0 +1,123 @@
+package network
+
+import (
+	"cmp"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// addAddress gives the NIC an address. One that it has already stays as it is.
+func (n *nic) addAddress(p netip.Prefix) error {
+	a := p.Addr()
+	if !p.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() {
+		return n.fail(nil, "%s is no address for a NIC; check the address and its prefix length", p)
+	}
+	switch err := newAddress(n.index, p); {
+	case err == nil:
+		n.onFailure(func() error { return delAddress(n.index, p) })
+	case !errors.Is(err, unix.EEXIST):
+		return n.fail(err, "cannot have the address %s", p)
+	}
+	if !slices.Contains(n.addresses, p) {
+		n.addresses = append(n.addresses, p)
+	}
+	return nil
+}
+
+// addRoutes adds the routes that DHCP gave, with gateway, when valid, in place
+// of its default route. It returns the gateway of the default route.
+func (n *nic) addRoutes(routes []route, gateway netip.Addr) (netip.Addr, error) {
+	if gateway.IsValid() {
+		routes = slices.DeleteFunc(slices.Clone(routes), func(r route) bool { return r.to.Bits() == 0 })
+		routes = append(routes, route{netip.PrefixFrom(zero(gateway), 0), gateway})
+	}
+	var onLink []netip.Prefix
+	for _, p := range n.addresses {
+		onLink = append(onLink, p.Masked())
+	}
+	// Those on the link come first: the others' gateways may lie there (RFC 3442).
+	slices.SortStableFunc(routes, func(a, b route) int {
+		return cmp.Compare(a.via.BitLen(), b.via.BitLen())
+	})
+	for _, r := range routes {
+		isDefault := r.to.Bits() == 0
+		direct := !r.via.IsValid() || r.via.Is6() && r.via.IsLinkLocalUnicast() ||
+			slices.ContainsFunc(onLink, func(p netip.Prefix) bool { return p.Contains(r.via) })
+		var err error
+		if !direct {
+			// A gateway outside of the NIC's subnets is taken to be on its link.
+			onLink = append(onLink, host32(r.via))
+			err = n.addRoute(route{to: host32(r.via)})
+		}
+		if err == nil {
+			err = n.addRoute(r)
+		}
+		switch {
+		case err != nil && isDefault:
+			return netip.Addr{}, err
+		case err != nil: // the server's whim; the root may be reached without
+			n.p.Printf("%v", err)
+		case isDefault && !gateway.IsValid():
+			gateway = r.via
+		}
+		if !r.via.IsValid() {
+			onLink = append(onLink, r.to)
+		}
+	}
+	return gateway, nil
+}
+
+// reaches says whether there is a route to every peer.
+func (n *nic) reaches(peers []netip.Addr) bool {
+	return !slices.ContainsFunc(peers, func(peer netip.Addr) bool {
+		_, err := routeTo(peer)
+		return err != nil
+	})
+}
+
+// leadTo sees to it that the NIC leads to a peer when nothing else does: no
+// gateway is known, or the peer is an IPv4 link-local address, which no gateway
+// forwards (RFC 3927, 2.6.2). The peer is then taken to be on the link.
+func (n *nic) leadTo(peer netip.Addr) error {
+	peer = peer.Unmap()
+	if !peer.IsValid() || peer.Is6() && peer.IsLinkLocalUnicast() {
+		return nil // link-local IPv6 leads by its zone
+	}
+	if !slices.ContainsFunc(n.addresses, func(p netip.Prefix) bool { return p.Addr().Is4() == peer.Is4() }) {
+		return nil // no address to reach it from
+	}
+	via, err := routeTo(peer)
+	switch {
+	case err == nil && !(via.IsValid() && peer.Is4() && peer.IsLinkLocalUnicast()):
+		return nil
+	case err != nil && !errors.Is(err, unix.ENETUNREACH) && !errors.Is(err, unix.EHOSTUNREACH):
+		return n.fail(err, "the route to %s cannot be looked up", peer)
+	}
+	n.p.Printf("%s: no route leads to %s, so it is taken to be on this link", n.name, peer)
+	return n.addRoute(route{to: host32(peer)})
+}
+
+// addRoute adds a route through the NIC unless it is there already.
+func (n *nic) addRoute(r route) error {
+	switch err := newRoute(n.index, r); {
+	case err == nil:
+		n.onFailure(func() error { return delRoute(n.index, r) })
+	case !errors.Is(err, unix.EEXIST):
+		return n.fail(err, "cannot have the route to %s", r)
+	}
+	return nil
+}
+
+// host32 returns the prefix that holds one address.
+func host32(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a.WithZone(""), a.BitLen()) }
+
+// zero returns 0.0.0.0 or ::, as a is IPv4 or IPv6.
+func zero(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}

@@ -1,0 +1,141 @@
+package network
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+var compareAddr = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
+
+func TestRoutes(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		cfg  Config
+		want []string
+	}{
+		{"gateway outside of the subnet", Config{Address: []netip.Prefix{prefix("10.9.0.2/32")}, Gateway: addr("10.9.0.1")},
+			[]string{"default via 10.9.0.1", "10.9.0.1/32"}},
+		{"peer in the subnet", Config{Address: []netip.Prefix{prefix("10.9.0.2/24")}, Peers: []netip.Addr{addr("10.9.0.1")}},
+			[]string{"10.9.0.0/24"}},
+		{"peer outside, no gateway", Config{Address: []netip.Prefix{prefix("10.9.0.2/24")}, Peers: []netip.Addr{addr("192.0.2.1")}},
+			[]string{"10.9.0.0/24", "192.0.2.1/32"}},
+		{"peer behind the gateway", Config{Address: []netip.Prefix{prefix("10.9.0.2/24")}, Gateway: addr("10.9.0.1"), Peers: []netip.Addr{addr("192.0.2.1")}},
+			[]string{"default via 10.9.0.1", "10.9.0.0/24"}},
+		{"link-local peer and a gateway", Config{Address: []netip.Prefix{prefix("10.9.0.2/24")}, Gateway: addr("10.9.0.1"), Peers: []netip.Addr{addr("169.254.0.2")}},
+			[]string{"default via 10.9.0.1", "10.9.0.0/24", "169.254.0.2/32"}},
+		{"peer of the other family", Config{Address: []netip.Prefix{prefix("10.9.0.2/24")}, Peers: []netip.Addr{addr("2001:db8::1")}},
+			[]string{"10.9.0.0/24"}},
+		{"IPv6", Config{Address: []netip.Prefix{prefix("fd09::2/64")}, Gateway: addr("fd09::1"), Peers: []netip.Addr{addr("2001:db8::1")}},
+			[]string{"fd09::/64", "default via fd09::1"}},
+		{"IPv6, gateway outside", Config{Address: []netip.Prefix{prefix("fd09::2/128")}, Gateway: addr("fd09:1::1")},
+			[]string{"fd09::2/128", "fd09:1::1/128", "default via fd09:1::1"}},
+		{"IPv6, link-local gateway", Config{Address: []netip.Prefix{prefix("fd09::2/64")}, Gateway: addr("fe80::1")},
+			[]string{"fd09::/64", "default via fe80::1"}},
+		{"IPv6 peer, no gateway", Config{Address: []netip.Prefix{prefix("fd09::2/64")}, Peers: []netip.Addr{addr("2001:db8::1"), addr("fe80::1%near0")}},
+			[]string{"2001:db8::1/128", "fd09::/64"}},
+	} {
+		t.Run(strings.ReplaceAll(test.name, " ", "_"), func(t *testing.T) {
+			inNamespace(t, func(t *testing.T, w *world) {
+				test.cfg.Name = "near0"
+				res := w.mustUp(test.cfg)
+				if d := cmp.Diff(test.want, w.state().Routes); d != "" {
+					t.Errorf("routes (-want +got):\n%s", d)
+				}
+				if res.Gateway != test.cfg.Gateway {
+					t.Errorf("gateway %s, want %s", res.Gateway, test.cfg.Gateway)
+				}
+			})
+		})
+	}
+}
+
+// An IPv6 address can be used when Up returns: it is not tentative.
+func TestIPv6AtOnce(t *testing.T) {
+	inNamespace(t, func(t *testing.T, w *world) {
+		w.mustUp(Config{Name: "near0", Address: []netip.Prefix{prefix("fd09::2/64")}})
+		for _, a := range must(netlink.AddrList(must(netlink.LinkByName("near0")), netlink.FAMILY_V6)) {
+			if a.IP.Equal(net.ParseIP("fd09::2")) && a.Flags&unix.IFA_F_TENTATIVE != 0 {
+				t.Error("the address is tentative")
+			}
+		}
+		ping(t, "fd09::1")
+	})
+}
+
+// The default route of another NIC stays the first.
+func TestOtherDefaultRouteStays(t *testing.T) {
+	inNamespace(t, func(t *testing.T, w *world) {
+		w.mustUp(Config{Name: "near0", Address: []netip.Prefix{prefix("10.9.0.2/24")}, Gateway: addr("10.9.0.1")})
+		before := w.state()
+		w.cable("near1", "far1", "52:54:00:00:00:02")
+		w.far.do(func() { w.check(netlink.LinkSetUp(must(netlink.LinkByName("far1")))) })
+		w.mustUp(Config{Name: "near1", Address: []netip.Prefix{prefix("10.9.1.2/24")}, Gateway: addr("10.9.1.1")})
+		if d := cmp.Diff(before, w.state()); d != "" {
+			t.Errorf("first NIC (-before +after):\n%s", d)
+		}
+		if via := must(routeTo(addr("192.0.2.1"))); via != addr("10.9.0.1") {
+			t.Errorf("192.0.2.1 is reached via %s", via)
+		}
+	})
+}
+
+// What was done before a step that fails is taken back.
+func TestFailureIsTakenBack(t *testing.T) {
+	inNamespace(t, func(t *testing.T, w *world) {
+		before := w.state()
+		for _, cfg := range []Config{
+			{Address: []netip.Prefix{prefix("10.9.0.2/24"), prefix("224.0.0.1/4")}},
+			{Address: []netip.Prefix{prefix("10.9.0.2/24"), {}}},
+			// The gateway is the NIC's own address, which the kernel refuses.
+			{Address: []netip.Prefix{prefix("10.9.0.2/24"), prefix("fd09::2/64")}, Gateway: addr("fd09::2")},
+		} {
+			cfg.Name, cfg.MTU = "near0", 1400
+			if _, err := w.up(cfg); err == nil {
+				t.Errorf("no error for %+v", cfg)
+			}
+			if d := cmp.Diff(before, w.state()); d != "" {
+				t.Errorf("NIC (-before +after):\n%s", d)
+			}
+			if w.log.said("not as it was") {
+				t.Error("something could not be taken back")
+			}
+		}
+	})
+}
+
+// A NIC that was up before, with another address, keeps both.
+func TestFailureKeepsWhatWasThere(t *testing.T) {
+	inNamespace(t, func(t *testing.T, w *world) {
+		w.mustUp(Config{Name: "near0", Address: []netip.Prefix{prefix("10.9.0.9/24")}, Gateway: addr("10.9.0.1")})
+		before := w.state()
+		_, err := w.up(Config{Name: "near0", Address: []netip.Prefix{prefix("10.9.7.2/24"), prefix("fd09::2/64")}, Gateway: addr("fd09::2")})
+		if !errors.Is(err, unix.EINVAL) {
+			t.Errorf("error %v", err)
+		}
+		if d := cmp.Diff(before, w.state()); d != "" {
+			t.Errorf("NIC (-before +after):\n%s", d)
+		}
+	})
+}
+
+// ping proves the way to an address and back: it is connected to by TCP and
+// must refuse.
+func ping(t *testing.T, to string) {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", net.JoinHostPort(to, "9"), 20*time.Second)
+	if err == nil {
+		conn.Close()
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("%s does not answer: %v", to, err)
+	}
+}

@@ -1,0 +1,221 @@
+package network
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
+	"golang.org/x/sys/unix"
+)
+
+// dhcp4 gets an address as RFC 2131, 4.4.1 has it. The delays between
+// retransmissions are shorter than there: a switch port or a server that comes
+// up late is asked again soon. The address is not probed by ARP first (4.4.1,
+// "SHOULD"), which would cost every boot seconds.
+func (n *nic) dhcp4(ctx context.Context, retransmit time.Duration, cfg Config) (*answer, error) {
+	limit, cancel := context.WithTimeout(ctx, cfg.DHCPTimeout)
+	defer cancel()
+	defer n.p.Wait("DHCP on "+n.name, cfg.DHCPTimeout)()
+
+	conn, err := nclient4.NewRawUDPConn(n.name, nclient4.ClientPort)
+	if err != nil {
+		return nil, n.fail(err, "cannot open a packet socket for DHCP; check that the kernel has af_packet")
+	}
+	client, err := nclient4.NewWithConn(steadyConn{conn}, n.mac,
+		nclient4.WithRetry(1), nclient4.WithTimeout(2*cfg.DHCPTimeout)) // exchange sees to both
+	if err != nil {
+		conn.Close()
+		return nil, n.fail(err, "cannot ask for an address by DHCP")
+	}
+	defer client.Close()
+
+	d := dhcp4{nic: n, client: client, retransmit: retransmit, start: time.Now()}
+	a, err := d.lease(limit, cfg.Hostname)
+	switch {
+	case err == nil:
+		return a, nil
+	case limit.Err() != nil && ctx.Err() == nil:
+		return nil, n.fail(err, "no address by DHCP within %s (%s); check that a DHCP server serves this network",
+			seconds(cfg.DHCPTimeout), d.heard())
+	case ctx.Err() != nil:
+		return nil, n.fail(err, "no address by DHCP after %s (%s)", seconds(time.Since(d.start)), d.heard())
+	default:
+		return nil, n.fail(err, "cannot ask for an address by DHCP")
+	}
+}
+
+// dhcp4 is the client's side of getting one lease.
+type dhcp4 struct {
+	*nic
+	client     *nclient4.Client
+	retransmit time.Duration // the first delay
+	start      time.Time
+	offers     int
+	ignored    int
+	naks       int
+}
+
+// heard says for a person what came from servers.
+func (d *dhcp4) heard() string {
+	if d.offers == 0 && d.ignored == 0 {
+		return "no server answered"
+	}
+	return fmt.Sprintf("%d offers taken up, %d refused by the server, %d messages ignored", d.offers, d.naks, d.ignored)
+}
+
+// lease goes from DISCOVER to ACK, and starts again where a server refuses its
+// own offer (DHCPNAK) or is not heard of any more.
+func (d *dhcp4) lease(ctx context.Context, hostname string) (*answer, error) {
+	discover, err := d.discover(hostname)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		offer, err := d.exchange(ctx, discover, 0, "offer", func(m *dhcpv4.DHCPv4) bool {
+			return m.MessageType() == dhcpv4.MessageTypeOffer && d.sane(m, "offer")
+		})
+		if err != nil {
+			return nil, err
+		}
+		d.offers++
+		server := offer.Options.Get(dhcpv4.OptionServerIdentifier)
+		request := *discover
+		request.Options = maps.Clone(discover.Options)
+		request.UpdateOption(dhcpv4.OptMessageType(dhcpv4.MessageTypeRequest))
+		request.UpdateOption(dhcpv4.OptRequestedIPAddress(offer.YourIPAddr))
+		request.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionServerIdentifier, server))
+		ack, err := d.exchange(ctx, &request, 3, "acknowledgement", func(m *dhcpv4.DHCPv4) bool {
+			return bytes.Equal(m.Options.Get(dhcpv4.OptionServerIdentifier), server) &&
+				(m.MessageType() == dhcpv4.MessageTypeNak ||
+					m.MessageType() == dhcpv4.MessageTypeAck && d.sane(m, "acknowledgement"))
+		})
+		switch {
+		case errors.Is(err, errNoAnswer):
+			d.p.Printf("%s: DHCP server %s does not answer any more, starting again", d.name, net.IP(server))
+			continue
+		case err != nil:
+			return nil, err
+		case ack.MessageType() == dhcpv4.MessageTypeAck:
+			return parseAnswer(ack)
+		}
+		d.naks++
+		d.p.Printf("%s: DHCP server %s refused the address that it offered, starting again", d.name, net.IP(server))
+		if d.naks > 1 {
+			if err := pause(ctx, d.delay(d.naks-2)); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// discover makes the DISCOVER. The client identifier is that of firmware and
+// iPXE, type and MAC (RFC 2132, 9.14), so that the server gives the same
+// address again.
+func (d *dhcp4) discover(hostname string) (*dhcpv4.DHCPv4, error) {
+	m, err := dhcpv4.New(
+		dhcpv4.WithHwAddr(d.mac),
+		dhcpv4.WithMessageType(dhcpv4.MessageTypeDiscover),
+		dhcpv4.WithOption(dhcpv4.OptMaxMessageSize(nclient4.MaxMessageSize)),
+		dhcpv4.WithOption(dhcpv4.OptClientIdentifier(append([]byte{unix.ARPHRD_ETHER}, d.mac...))),
+		dhcpv4.WithOption(dhcpv4.OptParameterRequestList(
+			dhcpv4.OptionSubnetMask,
+			dhcpv4.OptionClasslessStaticRoute, // before the router (RFC 3442)
+			dhcpv4.OptionRouter,
+			dhcpv4.OptionDomainNameServer,
+			dhcpv4.OptionHostName,
+			dhcpv4.OptionDomainName,
+			dhcpv4.OptionRootPath,
+			dhcpv4.OptionInterfaceMTU,
+			dhcpv4.OptionIPAddressLeaseTime,
+			dhcpv4.OptionServerIdentifier,
+			optionInitiatorName,
+		)))
+	if err == nil && hostname != "" {
+		m.UpdateOption(dhcpv4.OptHostName(hostname))
+	}
+	return m, err
+}
+
+// errNoAnswer says that nobody answered as many messages as were to be sent.
+var errNoAnswer = errors.New("no answer")
+
+// exchange sends m until an answer comes that accept takes, at most tries
+// times, or without an end when tries is 0. The library sends once a call and
+// takes the first answer: its own retransmission neither jitters nor tells.
+func (d *dhcp4) exchange(ctx context.Context, m *dhcpv4.DHCPv4, tries int, what string, accept nclient4.Matcher) (*dhcpv4.DHCPv4, error) {
+	for try := 0; tries == 0 || try < tries; try++ {
+		m.NumSeconds = uint16(min(time.Since(d.start)/time.Second, 65535))
+		delay := d.delay(try)
+		attempt, cancel := context.WithTimeout(ctx, delay)
+		answer, err := d.client.SendAndRead(attempt, nclient4.DefaultServers, m, accept)
+		if err == nil {
+			cancel()
+			return answer, nil
+		}
+		if attempt.Err() == nil {
+			d.p.Printf("%s: DHCP message not sent: %v", d.name, err) // the link is down
+		}
+		<-attempt.Done()
+		cancel()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		d.p.Printf("%s: no DHCP %s in %s (try %d)", d.name, what, delay.Round(10*time.Millisecond), try+1)
+	}
+	return nil, errNoAnswer
+}
+
+// delay returns how long to wait for an answer to a message that was sent try
+// times before: 1, 2, 4, 8, 8, … s, give or take an eighth, so that machines
+// that start together do not ask together (RFC 2131, 4.1).
+func (d *dhcp4) delay(try int) time.Duration {
+	delay := d.retransmit << min(try, 3)
+	return delay - delay/8 + rand.N(delay/4)
+}
+
+// sane says whether a server's message gives what an address needs, and prints
+// why when it does not.
+func (d *dhcp4) sane(m *dhcpv4.DHCPv4, what string) bool {
+	_, err := parseAnswer(m)
+	if err == nil {
+		return true
+	}
+	d.ignored++
+	if d.ignored <= 10 { // a hostile one must not flood the console
+		d.p.Printf("%s: DHCP %s ignored: %v", d.name, what, err)
+	}
+	return false
+}
+
+// pause waits unless ctx ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// steadyConn goes on reading where the library would stop for good: after the
+// link went down for a moment (ENETDOWN), and after an empty packet (EOF).
+type steadyConn struct{ net.PacketConn }
+
+func (c steadyConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := c.PacketConn.ReadFrom(b)
+		if !errors.Is(err, unix.ENETDOWN) && !errors.Is(err, io.EOF) {
+			return n, from, err
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package network
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+// optionInitiatorName carries the initiator's name, as iPXE reads it; 203 is
+// one of the site-specific options (RFC 3942).
+const optionInitiatorName = dhcpv4.GenericOptionCode(203)
+
+// answer is what a DHCP server gives.
+type answer struct {
+	address  netip.Prefix
+	routes   []route // of option 121, else the default route of option 3
+	dns      []netip.Addr
+	mtu      int // 0: none, or one that is not to be used
+	hostname string
+	lease    Lease
+}
+
+// parseAnswer reads a DHCPOFFER or DHCPACK (RFC 2131, table 3; RFC 2132). It is
+// an error when the message gives no usable address; an option that makes no
+// sense is as if it were not there.
+func parseAnswer(m *dhcpv4.DHCPv4) (*answer, error) {
+	option := func(code dhcpv4.OptionCode) []byte { return m.Options.Get(code) }
+	server, ok := netip.AddrFromSlice(option(dhcpv4.OptionServerIdentifier))
+	if !ok || !isHost(server) {
+		return nil, errors.New("it names no server")
+	}
+	address, ok := netip.AddrFromSlice(m.YourIPAddr)
+	if address = address.Unmap(); !ok || !isHost(address) {
+		return nil, fmt.Errorf("server %s gives the address %s", server, address)
+	}
+	bits, err := maskBits(option(dhcpv4.OptionSubnetMask))
+	if err != nil {
+		return nil, fmt.Errorf("server %s gives %s with %w", server, address, err)
+	}
+	duration := option(dhcpv4.OptionIPAddressLeaseTime)
+	if len(duration) != 4 || binary.BigEndian.Uint32(duration) == 0 {
+		return nil, fmt.Errorf("server %s gives %s for no time", server, address)
+	}
+	a := &answer{
+		address:  netip.PrefixFrom(address, bits),
+		routes:   classlessRoutes(option(dhcpv4.OptionClasslessStaticRoute)),
+		dns:      addresses(option(dhcpv4.OptionDomainNameServer)),
+		hostname: text(option(dhcpv4.OptionHostName)),
+		lease: Lease{
+			Server:        server,
+			Duration:      time.Duration(binary.BigEndian.Uint32(duration)) * time.Second,
+			RootPath:      text(option(dhcpv4.OptionRootPath)),
+			InitiatorName: text(option(optionInitiatorName)),
+			Domain:        text(option(dhcpv4.OptionDomainName)),
+		},
+	}
+	if a.routes == nil { // RFC 3442: with option 121, option 3 is ignored
+		if routers := addresses(option(dhcpv4.OptionRouter)); len(routers) > 0 {
+			a.routes = []route{{netip.PrefixFrom(netip.IPv4Unspecified(), 0), routers[0]}}
+		}
+	}
+	if mtu := option(dhcpv4.OptionInterfaceMTU); len(mtu) == 2 {
+		a.mtu = int(binary.BigEndian.Uint16(mtu))
+	}
+	return a, nil
+}
+
+// isHost says whether an address can be one host's.
+func isHost(a netip.Addr) bool {
+	return a.Is4() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback() && a.As4()[0] != 0 &&
+		a.As4()[0] < 240 // class E and 255.255.255.255
+}
+
+// maskBits turns a subnet mask into a prefix length.
+func maskBits(mask []byte) (int, error) {
+	if len(mask) != 4 {
+		return 0, errors.New("no subnet mask")
+	}
+	m := binary.BigEndian.Uint32(mask)
+	for bits := 1; bits <= 32; bits++ {
+		if m == ^uint32(0)<<(32-bits) {
+			return bits, nil
+		}
+	}
+	return 0, fmt.Errorf("the subnet mask %d.%d.%d.%d", mask[0], mask[1], mask[2], mask[3])
+}
+
+// addresses reads a list of IPv4 addresses, and leaves out what can be no host's.
+func addresses(b []byte) []netip.Addr {
+	var list []netip.Addr
+	for ; len(b) >= 4; b = b[4:] {
+		if a := netip.AddrFrom4([4]byte(b)); isHost(a) {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// classlessRoutes reads option 121 (RFC 3442): width, as many bytes of the
+// destination as its width needs, gateway; 0.0.0.0 is a destination on the
+// link. It returns nil for no option and for one that is broken.
+func classlessRoutes(b []byte) []route {
+	var list []route
+	for len(b) > 0 {
+		bits := int(b[0])
+		octets := (bits + 7) / 8
+		if bits > 32 || len(b) < 1+octets+4 {
+			return nil
+		}
+		var to [4]byte
+		copy(to[:], b[1:1+octets])
+		via := netip.AddrFrom4([4]byte(b[1+octets:]))
+		b = b[1+octets+4:]
+		r := route{to: netip.PrefixFrom(netip.AddrFrom4(to), bits).Masked()}
+		switch {
+		case isHost(via):
+			r.via = via
+		case !via.IsUnspecified():
+			continue
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+// text reads a string. Servers end some with a NUL. One that could do things
+// to a console or a file that it is written to is dropped.
+func text(b []byte) string {
+	s, _, _ := strings.Cut(string(b), "\x00")
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+		return ""
+	}
+	return s
+}

@@ -1,0 +1,326 @@
+package network
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// This file speaks rtnetlink(7) through the library's nl package alone: the
+// library's own links, addresses and routes weigh 320 KB more in the binary.
+
+// link is what RTM_GETLINK says of an interface.
+type link struct {
+	name      string
+	index     int
+	mtu       int
+	master    int // index of the bridge, bond or team it is part of; 0: none
+	mac       net.HardwareAddr
+	permanent net.HardwareAddr // the MAC it was made with; nil where the driver does not say
+	flags     uint32           // IFF_*
+	ethernet  bool
+}
+
+func (l link) up() bool { return l.flags&unix.IFF_UP != 0 }
+
+// running says that the link has carrier and can send. IFF_LOWER_UP is the
+// carrier; IFF_RUNNING follows it when the kernel has started the transmit
+// queue, before which packets are dropped (net/core/link_watch.c), but it is
+// also set while the kernel knows nothing of the link yet (IF_OPER_UNKNOWN).
+func (l link) running() bool {
+	const want = unix.IFF_LOWER_UP | unix.IFF_RUNNING
+	return l.flags&want == want
+}
+
+// route is a route through the NIC; without via its destination is on the link.
+type route struct {
+	to  netip.Prefix
+	via netip.Addr
+}
+
+func (r route) String() string {
+	if r.via.IsValid() {
+		return r.to.String() + " via " + r.via.String()
+	}
+	return r.to.String()
+}
+
+// listLinks returns all interfaces.
+func listLinks() ([]link, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	msgs, err := dump(req, unix.RTM_NEWLINK)
+	if err != nil {
+		return nil, fmt.Errorf("list the interfaces: %w", err)
+	}
+	links := make([]link, 0, len(msgs))
+	for _, m := range msgs {
+		l, err := parseLink(m)
+		if err != nil {
+			return nil, err
+		}
+		links = append(links, l)
+	}
+	return links, nil
+}
+
+// getLink returns one interface.
+func getLink(index int) (link, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
+	req.AddData(linkMessage(index))
+	msgs, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	if err != nil {
+		return link{}, err
+	}
+	if len(msgs) == 0 {
+		return link{}, unix.ENODEV
+	}
+	return parseLink(msgs[0])
+}
+
+func linkMessage(index int) *nl.IfInfomsg {
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(index)
+	return msg
+}
+
+func parseLink(m []byte) (link, error) {
+	if len(m) < unix.SizeofIfInfomsg {
+		return link{}, fmt.Errorf("RTM_NEWLINK of %d bytes", len(m))
+	}
+	head := nl.DeserializeIfInfomsg(m)
+	l := link{index: int(head.Index), flags: head.Flags, ethernet: head.Type == unix.ARPHRD_ETHER}
+	attrs, err := nl.ParseRouteAttr(m[unix.SizeofIfInfomsg:])
+	if err != nil {
+		return link{}, fmt.Errorf("RTM_NEWLINK: %w", err)
+	}
+	for _, a := range attrs {
+		switch a.Attr.Type {
+		case unix.IFLA_IFNAME:
+			l.name = nl.BytesToString(a.Value)
+		case unix.IFLA_ADDRESS:
+			l.mac = a.Value
+		case unix.IFLA_PERM_ADDRESS:
+			l.permanent = a.Value
+		case unix.IFLA_MTU:
+			l.mtu = attrUint32(a.Value)
+		case unix.IFLA_MASTER:
+			l.master = attrUint32(a.Value)
+		}
+	}
+	return l, nil
+}
+
+// setUp sets IFF_UP or clears it.
+func setUp(index int, up bool) error {
+	msg := linkMessage(index)
+	msg.Change = unix.IFF_UP
+	if up {
+		msg.Flags = unix.IFF_UP
+	}
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
+	req.AddData(msg)
+	return run(req)
+}
+
+func setMTU(index, mtu int) error {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
+	req.AddData(linkMessage(index))
+	req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu))))
+	return run(req)
+}
+
+// listAddresses returns the addresses of one interface that are valid beyond
+// its link.
+func listAddresses(index int) ([]netip.Prefix, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
+	req.AddData(nl.NewIfAddrmsg(unix.AF_UNSPEC))
+	msgs, err := dump(req, unix.RTM_NEWADDR)
+	if err != nil {
+		return nil, fmt.Errorf("list the addresses: %w", err)
+	}
+	var addresses []netip.Prefix
+	for _, m := range msgs {
+		if len(m) < unix.SizeofIfAddrmsg {
+			return nil, fmt.Errorf("RTM_NEWADDR of %d bytes", len(m))
+		}
+		head := nl.DeserializeIfAddrmsg(m)
+		if int(head.Index) != index || head.Scope != unix.RT_SCOPE_UNIVERSE {
+			continue
+		}
+		attrs, err := nl.ParseRouteAttr(m[unix.SizeofIfAddrmsg:])
+		if err != nil {
+			return nil, fmt.Errorf("RTM_NEWADDR: %w", err)
+		}
+		// IPv4 has both attributes and IFA_LOCAL is ours; IPv6 has IFA_ADDRESS.
+		var local, address netip.Addr
+		for _, a := range attrs {
+			switch a.Attr.Type {
+			case unix.IFA_LOCAL:
+				local, _ = netip.AddrFromSlice(a.Value)
+			case unix.IFA_ADDRESS:
+				address, _ = netip.AddrFromSlice(a.Value)
+			}
+		}
+		if !local.IsValid() {
+			local = address
+		}
+		if p := netip.PrefixFrom(local, int(head.Prefixlen)); p.IsValid() {
+			addresses = append(addresses, p)
+		}
+	}
+	return addresses, nil
+}
+
+// newAddress adds an address, or returns EEXIST. It stays for ever, also when
+// DHCP leased it for less: nobody may be there to renew it, and the root
+// depends on it. An IPv6 address is usable at once (IFA_F_NODAD).
+func newAddress(index int, p netip.Prefix) error {
+	return run(addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, p))
+}
+
+func delAddress(index int, p netip.Prefix) error {
+	return run(addressRequest(unix.RTM_DELADDR, 0, index, p))
+}
+
+func addressRequest(kind, flags, index int, p netip.Prefix) *nl.NetlinkRequest {
+	msg := nl.NewIfAddrmsg(family(p.Addr()))
+	msg.Prefixlen = uint8(p.Bits())
+	msg.Index = uint32(index)
+	if p.Addr().Is6() {
+		msg.Flags = unix.IFA_F_NODAD
+	}
+	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.IFA_LOCAL, p.Addr().AsSlice()))
+	req.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, p.Addr().AsSlice()))
+	return req
+}
+
+// newRoute adds a route behind those to the same destination that are there,
+// so that it never takes the place of another NIC's. The same route again is
+// EEXIST.
+func newRoute(index int, r route) error {
+	return run(routeRequest(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, index, r))
+}
+
+func delRoute(index int, r route) error {
+	return run(routeRequest(unix.RTM_DELROUTE, 0, index, r))
+}
+
+func routeRequest(kind, flags, index int, r route) *nl.NetlinkRequest {
+	msg := nl.NewRtMsg()
+	msg.Family = uint8(family(r.to.Addr()))
+	msg.Dst_len = uint8(r.to.Bits())
+	if !r.via.IsValid() {
+		msg.Scope = unix.RT_SCOPE_LINK
+	}
+	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.RTA_DST, r.to.Addr().AsSlice()))
+	if r.via.IsValid() {
+		req.AddData(nl.NewRtAttr(unix.RTA_GATEWAY, r.via.AsSlice()))
+	}
+	req.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index))))
+	return req
+}
+
+// routeTo asks the kernel how it would reach an address: through which gateway,
+// if any. Without a route the error is ENETUNREACH or EHOSTUNREACH.
+func routeTo(a netip.Addr) (via netip.Addr, err error) {
+	msg := &nl.RtMsg{}
+	msg.Family = uint8(family(a))
+	msg.Dst_len = uint8(a.BitLen())
+	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, 0)
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.RTA_DST, a.AsSlice()))
+	msgs, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	if len(msgs) == 0 || len(msgs[0]) < unix.SizeofRtMsg {
+		return netip.Addr{}, errors.New("RTM_GETROUTE: no answer")
+	}
+	attrs, err := nl.ParseRouteAttr(msgs[0][unix.SizeofRtMsg:])
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("RTM_NEWROUTE: %w", err)
+	}
+	for _, at := range attrs {
+		if at.Attr.Type == unix.RTA_GATEWAY {
+			via, _ = netip.AddrFromSlice(at.Value)
+		}
+	}
+	return via, nil
+}
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+func attrUint32(b []byte) int {
+	if len(b) < 4 {
+		return 0
+	}
+	return int(binary.NativeEndian.Uint32(b))
+}
+
+// run executes a request whose only answer is yes or no.
+func run(req *nl.NetlinkRequest) error {
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
+}
+
+// dump executes a request that lists. The kernel marks a list that changed
+// under its hands, and then it is asked for again.
+func dump(req *nl.NetlinkRequest, answer uint16) (msgs [][]byte, err error) {
+	for range 10 {
+		msgs, err = req.Execute(unix.NETLINK_ROUTE, answer)
+		if !errors.Is(err, nl.ErrDumpInterrupted) {
+			return msgs, err
+		}
+	}
+	return nil, err
+}
+
+// await waits until look says true: it looks at once, and again after each
+// link event. It subscribes before it looks, so that none is lost, and takes an
+// overrun of its buffer (ENOBUFS) for an event. wait is told p when there is
+// something to wait for. The error is look's, or ctx's, or
+// context.DeadlineExceeded after limit.
+func await(ctx context.Context, p Progress, wait string, limit time.Duration, look func() (bool, error)) error {
+	sock, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK)
+	if err != nil {
+		return fmt.Errorf("subscribe to link events: %w", err)
+	}
+	defer sock.Close()
+	if done, err := look(); done || err != nil {
+		return err
+	}
+
+	defer p.Wait(wait, limit)()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	defer context.AfterFunc(ctx, sock.Close)() // ends Receive
+	for {
+		_, _, err := sock.Receive()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("read link events: %w", err)
+		}
+		if done, err := look(); done || err != nil {
+			return err
+		}
+	}
+}
