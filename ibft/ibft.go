@@ -3,10 +3,17 @@
 //
 // The table is little-endian and packed (IBM, "iSCSI Boot Firmware Table
 // (iBFT)", 1.03; the kernel's drivers/firmware/iscsi_ibft.c reads the same).
+//
+// Firmware writes it in many ways. Parse refuses a table whose frame is wrong
+// and keeps what it can of the rest: a fault in one structure is a Problem.
+// Table holds the fields as they were written; the methods of NIC, Target and
+// Table in policy.go say how to read them.
 package ibft
 
 import (
 	"encoding/binary"
+	"fmt"
+	"io"
 	"net/netip"
 )
 
@@ -23,7 +30,8 @@ type Table struct {
 }
 
 // Problem is something wrong with an optional structure, which was skipped, or
-// with one of its fields, which was left empty.
+// with one of its fields, which was left empty or mended as Reason says. It
+// never shows the text of a string: a bad offset can lead to a secret.
 type Problem struct {
 	Offset int    // from the start of the table
 	Reason string // what was expected and what was found
@@ -62,8 +70,8 @@ type NIC struct {
 	DNS                 [2]netip.Addr
 	DHCP                netip.Addr // the server that gave the address
 	VLAN                uint16     // as in the table; see VLANID
-	MAC                 [6]byte
-	PCI                 uint16 // bus<<8 | device<<3 | function
+	MAC                 [6]byte    // zero when the table leaves it out
+	PCI                 uint16     // bus<<8 | device<<3 | function
 	Hostname            string
 }
 
@@ -83,10 +91,10 @@ type Target struct {
 	Valid, Boot             bool // flags, bits 0 and 1
 	RADIUSCHAP, RADIUSRCHAP bool // flags, bits 2 and 3
 	IP                      netip.Addr
-	Port                    uint16
+	Port                    uint16 // as in the table; see Portal
 	LUN                     LUN
-	CHAPType                CHAPType
-	NIC                     uint8 // index of the NIC structure
+	CHAPType                CHAPType // as in the table; see Auth
+	NIC                     uint8    // index of the NIC structure; see Table.NICOf
 	Name                    string
 	CHAPName                string
 	CHAPSecret              Secret
@@ -129,8 +137,9 @@ func (s Secret) String() string {
 	return "***"
 }
 
-// GoString is String, for %#v.
-func (s Secret) GoString() string { return s.String() }
+// Format is String for every verb: fmt prints the plain text for a verb that
+// does not fit a string, %d, unless it finds this method.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // MarshalText is String, for JSON.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
