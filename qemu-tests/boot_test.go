@@ -3,47 +3,16 @@ package qemutests
 import (
 	"encoding/json"
 	"fmt"
-	"net"
-	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/rootlun/rootlun/ibft"
 )
 
 const (
 	static = "ip=10.0.2.15::10.0.2.2:255.255.255.0:node1:eth0:none"
 	iname  = "rd.iscsi.initiator=" + initiatorName
 )
-
-// table is what firmware with a static address publishes for a target on the
-// host.
-func table(port uint16, target Target) ibft.Table {
-	mac, _ := net.ParseMAC(GuestMAC)
-	chap := ibft.CHAPNone
-	if target.Username != "" {
-		chap = ibft.CHAPOneWay
-	}
-	if target.UsernameIn != "" {
-		chap = ibft.CHAPMutual
-	}
-	return ibft.Table{
-		OEMID: "TEST", OEMTableID: "QEMU",
-		Initiator: &ibft.Initiator{Valid: true, Boot: true, Name: initiatorName},
-		NICs: []ibft.NIC{{
-			Valid: true, Boot: true, Global: true, Origin: ibft.OriginStatic, MAC: [6]byte(mac),
-			IP: netip.MustParseAddr(GuestAddress), PrefixLen: 24, Gateway: netip.MustParseAddr(HostAddress),
-		}},
-		Targets: []ibft.Target{{
-			Valid: true, Boot: true, IP: netip.MustParseAddr(HostAddress), Port: port,
-			LUN: ibft.LUNFromUint64(uint64(target.LUN)), Name: target.Name, CHAPType: chap,
-			CHAPName: target.Username, CHAPSecret: ibft.Secret(target.Secret),
-			ReverseCHAPName: target.UsernameIn, ReverseCHAPSecret: ibft.Secret(target.SecretIn),
-		}},
-	}
-}
 
 // checkRoot asserts that the root's init ran from the target's disk, by one
 // session with root-safe timers, and found its surroundings in order.
@@ -119,7 +88,7 @@ func TestIBFTFromACPI(t *testing.T) {
 	target := s.target()
 	port := s.tgt(target)
 	m := s.machine("rd.iscsi.firmware")
-	m.ACPI = s.acpi(table(port, target))
+	m.ACPI = s.acpi(FirmwareTable(initiatorName, port, target))
 	report, console := s.boot(m)
 	checkRoot(t, report, console, port, target)
 	if addr := report["$ ip address"]; !strings.Contains(addr, "inet "+GuestAddress+"/24 ") {
@@ -131,14 +100,7 @@ func TestIBFTFromIPXE(t *testing.T) {
 	s := newScene(t)
 	target := s.target()
 	port := s.tgt(target)
-	uri := fmt.Sprintf("iscsi:%s::%d:%d:%s", HostAddress, port, target.LUN, target.Name)
-	m := s.machine()
-	net, err := s.MakeIPXE(s.dir, s.image, initiatorName, uri, []string{"rd.iscsi.firmware", "rd.emergency=poweroff"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.Kernel, m.Initrd, m.Net = "", "", net
-	report, console := s.boot(m)
+	report, console := s.boot(s.ipxe(port, target))
 	checkRoot(t, report, console, port, target)
 }
 

@@ -33,7 +33,7 @@ func TestCHAP(t *testing.T) {
 			target := s.chapTarget(c.mutual)
 			port := c.start(s, target)
 			m := s.machine("rd.iscsi.firmware")
-			m.ACPI = s.acpi(table(port, target))
+			m.ACPI = s.acpi(FirmwareTable(initiatorName, port, target))
 			report, console := s.boot(m)
 			checkRoot(t, report, console, port, target)
 			noSecret(t, console, target)
@@ -47,6 +47,14 @@ func TestCHAPOnCommandLine(t *testing.T) {
 	port := s.tgt(target)
 	credentials := strings.Join([]string{target.Username, target.Secret, target.UsernameIn, target.SecretIn}, ":") + "@"
 	report, console := s.boot(s.machine(netroot(credentials, port, target), iname, "ip=dhcp"))
+	checkRoot(t, report, console, port, target)
+}
+
+func TestCHAPFromIPXE(t *testing.T) {
+	s := newScene(t)
+	target := s.chapTarget(true)
+	port := s.tgt(target)
+	report, console := s.boot(s.ipxe(port, target))
 	checkRoot(t, report, console, port, target)
 }
 
@@ -65,7 +73,7 @@ func TestWrongSecret(t *testing.T) {
 			known := target
 			c.spoil(&known)
 			m := s.machine("rd.iscsi.firmware", "rd.rootlun.timeout=20")
-			m.ACPI = s.acpi(table(port, known))
+			m.ACPI = s.acpi(FirmwareTable(initiatorName, port, known))
 			console := s.fail(m)
 			shows(t, console, target.Name, "authentication", "reboot: Power down")
 			noSecret(t, console, target)

@@ -49,7 +49,7 @@ func TestNoSuchNIC(t *testing.T) {
 	s := newScene(t)
 	target := s.target()
 	port := s.tgt(target)
-	wrong := table(port, target)
+	wrong := FirmwareTable(initiatorName, port, target)
 	wrong.NICs[0].MAC = [6]byte{0x02, 0, 0, 0xab, 0xcd, 0xef}
 	m := s.machine("rd.iscsi.firmware", deadline)
 	m.ACPI = s.acpi(wrong)

@@ -56,7 +56,7 @@ func NewLab(ctx context.Context) (*Lab, error) {
 	}
 	_, file, _, _ := runtime.Caller(0)
 	lab.Repo = filepath.Dir(filepath.Dir(file))
-	lab.Accel = probeAccel(ctx)
+	lab.Accel = probeAccel(ctx, lab.Kernel)
 	return lab, nil
 }
 

@@ -47,7 +47,10 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-serial", "file:" + filepath.Join(m.Dir, "report"),
 	}
-	if m.Kernel != "" {
+	nic := "virtio-net-pci,netdev=net,mac=" + GuestMAC
+	if m.Kernel == "" {
+		nic += ",bootindex=0"
+	} else {
 		args = append(args, "-kernel", m.Kernel, "-initrd", m.Initrd, "-append", cmdline(m.Cmdline))
 	}
 	if m.ACPI != "" {
@@ -55,7 +58,7 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 	}
 	if m.Net != "none" {
 		args = append(args, "-netdev", strings.TrimSuffix("user,id=net,"+m.Net, ","),
-			"-device", "virtio-net-pci,netdev=net,bootindex=0,mac="+GuestMAC)
+			"-device", nic)
 	}
 	for i, disk := range m.Disks {
 		args = append(args, "-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,file=%s", i, disk),

@@ -139,23 +139,30 @@ func netroot(credentials string, port uint16, target Target) string {
 // acpi writes a table for Machine.ACPI.
 func (s *scene) acpi(table ibft.Table) string {
 	s.t.Helper()
-	data, err := table.Marshal()
+	file, err := WriteTable(s.dir, table)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	name := filepath.Join(s.dir, "ibft.bin")
-	if err := os.WriteFile(name, data, 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-	return name
+	return file
 }
 
-// product returns a machine that boots the product's image by the lab's kernel.
+// machine returns a machine that boots the product's image by the lab's kernel.
 func (s *scene) machine(parameters ...string) Machine {
 	return Machine{
 		Dir: s.dir, Kernel: s.Kernel, Initrd: s.image,
 		Cmdline: append([]string{"rd.emergency=poweroff"}, parameters...),
 	}
+}
+
+// ipxe returns a machine whose iPXE hooks the target's disk, leaves an iBFT of
+// it in low memory, and boots the product's image from the network.
+func (s *scene) ipxe(port uint16, target Target) Machine {
+	s.t.Helper()
+	net, err := s.MakeIPXE(s.dir, s.image, initiatorName, port, target, "rd.iscsi.firmware", "rd.emergency=poweroff")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return Machine{Dir: s.dir, Net: net}
 }
 
 // run runs a machine to its own end and returns what its console showed.

@@ -2,7 +2,6 @@ package qemutests
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -44,8 +43,7 @@ func StartTGT(ctx context.Context, dir string, t Target) (*TGT, error) {
 	env := append(os.Environ(), "TGT_IPC_SOCKET="+filepath.Join(dir, "tgtd.socket"))
 	// tgtd ignores SIGTERM while it has targets; CommandContext kills it.
 	ctx, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, "tgtd", "-f", "-C", strconv.Itoa(port),
-		"--iscsi", fmt.Sprintf("portal=127.0.0.1:%d", port))
+	cmd := exec.CommandContext(ctx, "tgtd", "-f", "--iscsi", fmt.Sprintf("portal=127.0.0.1:%d", port))
 	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, env
 	if err := cmd.Start(); err != nil {
 		cancel()
@@ -57,7 +55,7 @@ func StartTGT(ctx context.Context, dir string, t Target) (*TGT, error) {
 		_ = cmd.Wait() // it is always killed
 	}()
 	admin := func(args ...string) error {
-		c := exec.CommandContext(ctx, "tgtadm", append([]string{"-C", strconv.Itoa(port), "--lld", "iscsi"}, args...)...)
+		c := exec.CommandContext(ctx, "tgtadm", append([]string{"--lld", "iscsi"}, args...)...)
 		c.Env = env
 		out, err := c.CombinedOutput()
 		if err != nil {
@@ -65,7 +63,11 @@ func StartTGT(ctx context.Context, dir string, t Target) (*TGT, error) {
 		}
 		return nil
 	}
-	if err := errors.Join(tgt.await(ctx, admin), t.define(admin)); err != nil {
+	err = tgt.await(ctx, admin)
+	if err == nil {
+		err = t.define(admin)
+	}
+	if err != nil {
 		tgt.Close()
 		return nil, err
 	}
