@@ -1,0 +1,37 @@
+# `make SHELL=1 demo` asks for a shell in the booted root. SHELL is make's own
+# variable too: what is given there never reaches the recipes.
+ifeq ($(origin SHELL),command line)
+shell := -shell
+endif
+override SHELL := /bin/bash
+
+cache := $(or $(ROOTLUN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rootlun)
+export PATH := $(cache)/go/bin:$(PATH):/usr/sbin:/sbin
+export CGO_ENABLED := 0
+
+version = $(shell git describe --tags --always --dirty)
+flags = -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(version)"
+FUZZTIME ?= 30s
+
+.PHONY: build test demo lint fuzz bench size
+build:
+	@scripts/setup
+	go build $(flags) -o bin/ ./cmd/...
+test:
+	@scripts/setup test
+	ROOTLUN_REQUIRE_TOOLS=1 go test -count=1 -timeout=30m ./...
+demo:
+	@scripts/setup test
+	@go run ./qemu-tests/demo $(shell)
+lint:
+	@scripts/setup lint
+	@scripts/lint
+fuzz:
+	@scripts/setup
+	scripts/fuzz $(FUZZTIME)
+bench:
+	@scripts/setup test bench
+	go run ./qemu-tests/bench
+size: build
+	@scripts/setup test
+	@scripts/size

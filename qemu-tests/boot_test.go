@@ -1,0 +1,144 @@
+package qemutests
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	static = "ip=10.0.2.15::10.0.2.2:255.255.255.0:node1:eth0:none"
+	iname  = "rd.iscsi.initiator=" + initiatorName
+)
+
+// checkRoot asserts that the root's init ran from the target's disk, by one
+// session with root-safe timers, and found its surroundings in order.
+func checkRoot(t *testing.T, report Report, console string, port uint16, target Target) {
+	t.Helper()
+	const session, connection = "/sys/class/iscsi_session/session*/", "/sys/class/iscsi_connection/connection*/"
+	want := map[string]string{
+		"/etc/root-name":                     t.Name(),
+		session + "targetname":               target.Name,
+		session + "initiatorname":            initiatorName,
+		session + "state":                    "LOGGED_IN",
+		session + "recovery_tmo":             "86400",
+		session + "ifacename":                "default",
+		session + "username":                 orNull(target.Username),
+		session + "username_in":              orNull(target.UsernameIn),
+		connection + "ping_tmo":              "0",
+		connection + "recv_tmo":              "0",
+		connection + "persistent_address":    HostAddress,
+		connection + "persistent_port":       fmt.Sprint(port),
+		connection + "address":               HostAddress,
+		session + "device/target*/*/block/*": "sda",
+		"/written":                           "yes",
+	}
+	got := map[string]string{}
+	for name := range want {
+		got[name] = report.Text(name)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the report differs (-want +got):\n%s", diff)
+	}
+	for _, device := range report.Match(session + "device/target*/*/block/*") {
+		if lun := fmt.Sprintf(":%d/block/", target.LUN); !strings.Contains(device, lun) {
+			t.Errorf("the disk is %s, not of LUN %d", device, target.LUN)
+		}
+	}
+	if !strings.Contains(report["/proc/mounts"], "/dev/sda / ext4 ") {
+		t.Errorf("/ is not /dev/sda:\n%s", report["/proc/mounts"])
+	}
+	for _, path := range []string{"/proc", "/sys", "/dev", "/run"} {
+		if strings.Count(report["/proc/mounts"], " "+path+" ") != 1 {
+			t.Errorf("%s is not mounted once:\n%s", path, report["/proc/mounts"])
+		}
+	}
+	for _, name := range []string{"PATH=", "HOME=", "TERM="} {
+		if !strings.Contains("\n"+report["environment"], "\n"+name) {
+			t.Errorf("init's environment has no %s:\n%s", name, report["environment"])
+		}
+	}
+	if !strings.Contains(console, "reboot: Power down") {
+		t.Error("the machine did not power off")
+	}
+	state := report["/run/rootlun/state.json"]
+	if !json.Valid([]byte(state)) || !strings.Contains(state, target.Name) {
+		t.Errorf("/run/rootlun/state.json is not JSON that names the target: %q", state)
+	}
+	for _, secret := range []string{target.Secret, target.SecretIn} {
+		if secret != "" && strings.Contains(state, secret) {
+			t.Error("/run/rootlun/state.json holds a secret")
+		}
+	}
+}
+
+// orNull is how the kernel's class shows a text that was not set.
+func orNull(text string) string {
+	if text == "" {
+		return "(null)"
+	}
+	return text
+}
+
+func TestIBFTFromACPI(t *testing.T) {
+	s := newScene(t)
+	target := s.target()
+	port := s.tgt(target)
+	m := s.machine("rd.iscsi.firmware")
+	m.ACPI = s.acpi(FirmwareTable(initiatorName, port, target))
+	report, console := s.boot(m)
+	checkRoot(t, report, console, port, target)
+	if addr := report["$ ip address"]; !strings.Contains(addr, "inet "+GuestAddress+"/24 ") {
+		t.Errorf("the NIC does not have the table's address:\n%s", addr)
+	}
+}
+
+func TestIBFTFromIPXE(t *testing.T) {
+	s := newScene(t)
+	target := s.target()
+	port := s.tgt(target)
+	report, console := s.boot(s.ipxe(port, target))
+	checkRoot(t, report, console, port, target)
+}
+
+func TestCommandLineStatic(t *testing.T) {
+	s := newScene(t)
+	target := s.target()
+	port := s.tgt(target)
+	report, console := s.boot(s.machine(netroot("", port, target), iname, static, "root=LABEL="+RootLabel, "rootfstype=ext4", "rw"))
+	checkRoot(t, report, console, port, target)
+}
+
+func TestCommandLineDHCP(t *testing.T) {
+	s := newScene(t)
+	target := s.target()
+	port := s.tgt(target)
+	report, console := s.boot(s.machine(netroot("", port, target), iname, "ip=dhcp", "root=UUID="+RootUUID, "ro"))
+	checkRoot(t, report, console, port, target)
+	if route := report["$ ip route"]; !strings.Contains(route, "default via "+HostAddress) {
+		t.Errorf("the DHCP server's gateway is not the default route:\n%s", route)
+	}
+}
+
+func TestInitArguments(t *testing.T) {
+	s := newScene(t)
+	target := s.target()
+	port := s.tgt(target)
+	report, _ := s.boot(s.machine(netroot("", port, target), iname, "ip=dhcp", "root=/dev/sda", "init=/sbin/init", "--", "single", "two"))
+	if got := report.Text("arguments"); got != "/sbin/init single two" {
+		t.Errorf("init was started as %q", got)
+	}
+}
+
+func TestReboot(t *testing.T) {
+	s := newScene(t)
+	target := s.target()
+	port := s.tgt(target)
+	_, console := s.boot(s.machine(netroot("", port, target), iname, "ip=dhcp", "test.end=reboot"))
+	if !strings.Contains(console, "reboot: Restarting system") {
+		t.Error("the machine did not reboot")
+	}
+}

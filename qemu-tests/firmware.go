@@ -1,0 +1,82 @@
+package qemutests
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/rootlun/rootlun/ibft"
+)
+
+// FirmwareTable is what firmware with a static address publishes for a target
+// on the host.
+func FirmwareTable(initiator string, port uint16, target Target) ibft.Table {
+	mac, _ := net.ParseMAC(GuestMAC)
+	chap := ibft.CHAPNone
+	if target.Username != "" {
+		chap = ibft.CHAPOneWay
+	}
+	if target.UsernameIn != "" {
+		chap = ibft.CHAPMutual
+	}
+	return ibft.Table{
+		OEMID: "TEST", OEMTableID: "QEMU",
+		Initiator: &ibft.Initiator{Valid: true, Boot: true, Name: initiator},
+		NICs: []ibft.NIC{{
+			Valid: true, Boot: true, Global: true, Origin: ibft.OriginStatic, MAC: [6]byte(mac),
+			IP: netip.MustParseAddr(GuestAddress), PrefixLen: 24, Gateway: netip.MustParseAddr(HostAddress),
+		}},
+		Targets: []ibft.Target{{
+			Valid: true, Boot: true, IP: netip.MustParseAddr(HostAddress), Port: port,
+			LUN: ibft.LUNFromUint64(uint64(target.LUN)), Name: target.Name, CHAPType: chap,
+			CHAPName: target.Username, CHAPSecret: ibft.Secret(target.Secret),
+			ReverseCHAPName: target.UsernameIn, ReverseCHAPSecret: ibft.Secret(target.SecretIn),
+		}},
+	}
+}
+
+// WriteTable writes dir/ibft.bin for Machine.ACPI.
+func WriteTable(dir string, table ibft.Table) (file string, err error) {
+	data, err := table.Marshal()
+	if err != nil {
+		return "", err
+	}
+	file = filepath.Join(dir, "ibft.bin")
+	return file, os.WriteFile(file, data, 0o600)
+}
+
+// MakeIPXE makes dir/tftp, from which the iPXE in a machine's NIC boots: its
+// script hooks the disk of a target on the host, which makes iPXE leave an
+// iBFT, and starts the kernel with the image and the parameters. It returns
+// Machine.Net for that machine, which has no Kernel of its own.
+func (lab *Lab) MakeIPXE(dir, image, initiator string, port uint16, target Target, parameters ...string) (net string, err error) {
+	tftp := filepath.Join(dir, "tftp")
+	if err := os.Mkdir(tftp, 0o755); err != nil {
+		return "", err
+	}
+	if err := copyFile(filepath.Join(tftp, "vmlinuz"), lab.Kernel); err != nil {
+		return "", err
+	}
+	if err := copyFile(filepath.Join(tftp, "initrd"), image); err != nil {
+		return "", err
+	}
+	script := []string{"#!ipxe", "dhcp", "set initiator-iqn " + initiator}
+	if target.Username != "" {
+		script = append(script, "set username "+target.Username, "set password "+target.Secret)
+	}
+	if target.UsernameIn != "" {
+		script = append(script, "set reverse-username "+target.UsernameIn, "set reverse-password "+target.SecretIn)
+	}
+	script = append(script,
+		"set keep-san 1",
+		// RFC 4173, 5: server, protocol, port, LUN in hexadecimal, name.
+		fmt.Sprintf("sanhook --drive 0x80 iscsi:%s::%d:%x:%s", HostAddress, port, target.LUN, target.Name),
+		"kernel vmlinuz "+cmdline(parameters),
+		"initrd initrd",
+		"boot", "")
+	err = os.WriteFile(filepath.Join(tftp, "boot.ipxe"), []byte(strings.Join(script, "\n")), 0o644)
+	return "tftp=" + tftp + ",bootfile=boot.ipxe", err
+}

@@ -1,0 +1,93 @@
+// Package qemutests boots whole machines in QEMU: a kernel, an image with
+// rootlun, a software target, and a small root file system whose init writes a
+// report of what it finds itself booted from. The harness is these files; the
+// tests, the demo and the bench stand on it.
+//
+// It reads the packages that scripts/setup unpacked below the cache folder
+// (ROOTLUN_CACHE, or rootlun in the user's cache folder) and writes only below
+// the folders it is given. Every guest has QEMU's user-mode network: it is
+// 10.0.2.15, and the host's loopback is 10.0.2.2 to it.
+package qemutests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+)
+
+// The addresses of QEMU's user-mode network.
+const (
+	GuestAddress = "10.0.2.15"
+	HostAddress  = "10.0.2.2"
+	GuestMAC     = "52:54:00:12:34:56"
+)
+
+// Lab is what all machines share.
+type Lab struct {
+	Kernel  string // the kernel's image
+	Modules string // its /lib/modules/VERSION
+	Busybox string // a static busybox
+	Accel   string // QEMU's accelerator: kvm or tcg
+	Repo    string // the root of this repository
+}
+
+// NewLab finds what scripts/setup left, and probes the accelerator. The error
+// is ErrTools when something is not installed.
+func NewLab(ctx context.Context) (*Lab, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	lab := &Lab{Busybox: filepath.Join(cache, "busybox-static", "bin", "busybox")}
+	if lab.Kernel, err = only(filepath.Join(cache, "linux-image-cloud-amd64", "boot", "vmlinuz-*")); err != nil {
+		return nil, err
+	}
+	if lab.Modules, err = only(filepath.Join(cache, "linux-image-cloud-amd64", "lib", "modules", "*")); err != nil {
+		return nil, err
+	}
+	for _, tool := range []string{lab.Busybox, "qemu-system-x86_64", "tgtd", "tgtadm", "mkfs.ext4"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrTools, err)
+		}
+	}
+	_, file, _, _ := runtime.Caller(0)
+	lab.Repo = filepath.Dir(filepath.Dir(file))
+	lab.Accel = probeAccel(ctx, lab.Kernel)
+	return lab, nil
+}
+
+// ErrTools says that the machine has not been set up.
+var ErrTools = errors.New("run `scripts/setup test` first")
+
+func cacheDir() (string, error) {
+	if dir := os.Getenv("ROOTLUN_CACHE"); dir != "" {
+		return dir, nil
+	}
+	dir, err := os.UserCacheDir()
+	return filepath.Join(dir, "rootlun"), err
+}
+
+// only returns the one file that pattern matches.
+func only(pattern string) (string, error) {
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		return "", err
+	}
+	if len(files) != 1 {
+		return "", fmt.Errorf("%w: %d files match %s, not one", ErrTools, len(files), pattern)
+	}
+	return files[0], nil
+}
+
+// run runs a program to its end; its output is part of the error.
+func run(ctx context.Context, name string, args ...string) error {
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, out)
+	}
+	return nil
+}

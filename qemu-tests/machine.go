@@ -1,0 +1,176 @@
+package qemutests
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// Machine says what a machine is made of.
+type Machine struct {
+	Dir     string   // where its console.log and its report go
+	Kernel  string   // empty: the machine boots from its NIC
+	Initrd  string   // with Kernel
+	Cmdline []string // kernel parameters beside those of the consoles
+	ACPI    string   // a file with an ACPI table that its firmware publishes
+	Net     string   // more settings of the user-mode network, such as "tftp=DIR"; "none": no NIC
+	Disks   []string // raw images of virtio disks, which the machine may write
+	Stdin   *os.File // a terminal for its console
+	Copy    io.Writer
+}
+
+// Running is a machine that has been started.
+type Running struct {
+	Console *Console
+	dir     string
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when QEMU has ended
+	err     error         // how it ended; to be read after done
+}
+
+// Start starts a machine. It is killed when ctx ends; a machine that reboots
+// ends as one that powers off.
+func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
+	log, err := os.Create(filepath.Join(m.Dir, "console.log"))
+	if err != nil {
+		return nil, err
+	}
+	args := []string{
+		"-accel", lab.Accel, "-machine", "q35", "-m", "768", "-display", "none", "-no-reboot", "-nodefaults",
+		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+		"-serial", "file:" + filepath.Join(m.Dir, "report"),
+	}
+	nic := "virtio-net-pci,netdev=net,mac=" + GuestMAC
+	if m.Kernel == "" {
+		nic += ",bootindex=0"
+	} else {
+		args = append(args, "-kernel", m.Kernel, "-initrd", m.Initrd, "-append", cmdline(m.Cmdline))
+	}
+	if m.ACPI != "" {
+		args = append(args, "-acpitable", "file="+m.ACPI)
+	}
+	if m.Net != "none" {
+		args = append(args, "-netdev", strings.TrimSuffix("user,id=net,"+m.Net, ","),
+			"-device", nic)
+	}
+	for i, disk := range m.Disks {
+		args = append(args, "-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,file=%s", i, disk),
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
+	r := &Running{Console: newConsole(log, m.Copy), dir: m.Dir, cancel: cancel, done: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = r.Console, r.Console
+	if m.Stdin != nil {
+		cmd.Stdin = m.Stdin
+	}
+	fmt.Fprintln(log, cmd)
+	if err := cmd.Start(); err != nil {
+		cancel()
+		return nil, errors.Join(err, log.Close())
+	}
+	go func() {
+		defer close(r.done)
+		err := cmd.Wait()
+		if ctx.Err() != nil {
+			err = fmt.Errorf("the machine did not end by itself: %w", context.Cause(ctx))
+		}
+		r.err = errors.Join(err, log.Close())
+	}()
+	return r, nil
+}
+
+func cmdline(more []string) string {
+	return strings.Join(append([]string{"console=ttyS0", "panic=-1"}, more...), " ")
+}
+
+// Wait waits for the machine's own end.
+func (r *Running) Wait() error {
+	<-r.done
+	return r.err
+}
+
+// Kill ends the machine and waits for its end.
+func (r *Running) Kill() {
+	r.cancel()
+	<-r.done
+}
+
+// WaitFor waits until the console has shown text. It fails when ctx or the
+// machine ends before.
+func (r *Running) WaitFor(ctx context.Context, text string) error {
+	for {
+		seen, changed := r.Console.has(text)
+		if seen {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-r.done:
+			if seen, _ := r.Console.has(text); seen {
+				return nil
+			}
+			return fmt.Errorf("the machine ended before its console showed %q", text)
+		case <-ctx.Done():
+			return fmt.Errorf("the console did not show %q: %w", text, ctx.Err())
+		}
+	}
+}
+
+// Report returns what the root's init wrote. It is complete once the machine
+// has ended.
+func (r *Running) Report() (Report, error) {
+	text, err := os.ReadFile(filepath.Join(r.dir, "report"))
+	if err != nil {
+		return nil, err
+	}
+	return parseReport(string(text))
+}
+
+// Console keeps what a machine prints.
+type Console struct {
+	out     io.Writer
+	mu      sync.Mutex
+	text    bytes.Buffer
+	changed chan struct{} // closed and replaced at each write
+}
+
+func newConsole(writers ...io.Writer) *Console {
+	var out []io.Writer
+	for _, w := range writers {
+		if w != nil {
+			out = append(out, w)
+		}
+	}
+	return &Console{out: io.MultiWriter(out...), changed: make(chan struct{})}
+}
+
+// Write implements io.Writer for QEMU's output.
+func (c *Console) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.text.Write(p)
+	close(c.changed)
+	c.changed = make(chan struct{})
+	return c.out.Write(p)
+}
+
+// String returns all that was printed so far.
+func (c *Console) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.text.String()
+}
+
+func (c *Console) has(text string) (bool, <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return bytes.Contains(c.text.Bytes(), []byte(text)), c.changed
+}

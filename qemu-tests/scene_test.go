@@ -1,0 +1,205 @@
+package qemutests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rootlun/rootlun/ibft"
+)
+
+const (
+	targetName    = "iqn.2025-01.test.rootlun:target"
+	initiatorName = "iqn.2025-01.test.rootlun:initiator"
+	// limit bounds one machine from power-on to its end; an emulated one is slow
+	// on a busy host.
+	limit = 4 * time.Minute
+)
+
+// product is what every test boots.
+type product struct {
+	*Lab
+	image string
+}
+
+// loadProduct prepares the lab and builds the product's image, once.
+var loadProduct func() (product, error)
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "rootlun-image-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	loadProduct = sync.OnceValues(func() (product, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		lab, err := NewLab(ctx)
+		if err != nil {
+			return product{}, err
+		}
+		image, err := lab.MakeImage(ctx, dir)
+		return product{lab, image}, err
+	})
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// scene is the folder, the targets and the machines of one test.
+type scene struct {
+	product
+	t   *testing.T
+	ctx context.Context
+	dir string
+}
+
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("boots a machine")
+	}
+	p, err := loadProduct()
+	if errors.Is(err, ErrTools) && os.Getenv("ROOTLUN_REQUIRE_TOOLS") == "" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "rootlun-"+strings.ReplaceAll(t.Name(), "/", "-")+"-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	t.Cleanup(func() {
+		cancel()
+		if !t.Failed() {
+			_ = os.RemoveAll(dir)
+			return
+		}
+		t.Logf("console log: %s", filepath.Join(dir, "console.log"))
+		t.Logf("repeat with: go test ./qemu-tests -count=1 -run '^%s$'", strings.ReplaceAll(t.Name(), "/", "$/^"))
+	})
+	return &scene{product: p, t: t, ctx: ctx, dir: dir}
+}
+
+// root makes the root file system; its name is that of the test.
+func (s *scene) root() string {
+	s.t.Helper()
+	image, err := s.MakeRoot(s.ctx, s.dir, s.t.Name())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return image
+}
+
+// target is what most tests' target serves: the root as LUN 1.
+func (s *scene) target() Target { return Target{Name: targetName, Image: s.root(), LUN: 1} }
+
+// tgt serves a target from the host and returns its port.
+func (s *scene) tgt(target Target) uint16 {
+	s.t.Helper()
+	tgt, err := StartTGT(s.ctx, s.dir, target)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(tgt.Close)
+	return uint16(tgt.Port)
+}
+
+// lio serves a target from a machine of its own and returns its port on the
+// host's loopback.
+func (s *scene) lio(target Target) uint16 {
+	s.t.Helper()
+	dir := filepath.Join(s.dir, "lio")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	lio, err := s.StartLIO(s.ctx, dir, target)
+	if err != nil {
+		s.t.Fatalf("%v; its console log: %s", err, filepath.Join(dir, "console.log"))
+	}
+	s.t.Cleanup(lio.Machine.Kill)
+	return uint16(lio.Port)
+}
+
+// netroot is dracut's parameter for a target on the host; credentials, if any,
+// end in "@".
+func netroot(credentials string, port uint16, target Target) string {
+	return fmt.Sprintf("netroot=iscsi:%s%s::%d:%d:%s", credentials, HostAddress, port, target.LUN, target.Name)
+}
+
+// acpi writes a table for Machine.ACPI.
+func (s *scene) acpi(table ibft.Table) string {
+	s.t.Helper()
+	file, err := WriteTable(s.dir, table)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return file
+}
+
+// machine returns a machine that boots the product's image by the lab's kernel.
+func (s *scene) machine(parameters ...string) Machine {
+	return Machine{
+		Dir: s.dir, Kernel: s.Kernel, Initrd: s.image,
+		Cmdline: append([]string{"rd.emergency=poweroff"}, parameters...),
+	}
+}
+
+// ipxe returns a machine whose iPXE hooks the target's disk, leaves an iBFT of
+// it in low memory, and boots the product's image from the network.
+func (s *scene) ipxe(port uint16, target Target) Machine {
+	s.t.Helper()
+	net, err := s.MakeIPXE(s.dir, s.image, initiatorName, port, target, "rd.iscsi.firmware", "rd.emergency=poweroff")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return Machine{Dir: s.dir, Net: net}
+}
+
+// run runs a machine to its own end and returns what its console showed.
+func (s *scene) run(m Machine) (*Running, string) {
+	s.t.Helper()
+	r, err := s.Start(s.ctx, m)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := r.Wait(); err != nil {
+		s.t.Fatalf("%v; the last lines of its console:\n%s", err, tail(r.Console.String(), 30))
+	}
+	return r, r.Console.String()
+}
+
+// boot runs a machine that is to reach its root, and returns the root's report.
+func (s *scene) boot(m Machine) (Report, string) {
+	s.t.Helper()
+	r, console := s.run(m)
+	report, err := r.Report()
+	if err != nil {
+		s.t.Fatalf("%v; the last lines of the console:\n%s", err, tail(console, 30))
+	}
+	return report, console
+}
+
+// fail runs a machine that is not to reach its root, and returns its console.
+func (s *scene) fail(m Machine) string {
+	s.t.Helper()
+	r, console := s.run(m)
+	if report, err := r.Report(); err == nil {
+		s.t.Fatalf("the root's init ran, from %q", report.Text("/etc/root-name"))
+	}
+	return console
+}
+
+func tail(text string, lines int) string {
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}

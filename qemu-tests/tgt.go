@@ -1,0 +1,136 @@
+package qemutests
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// Target is what a software target is to serve.
+type Target struct {
+	Name  string // iSCSI name
+	Image string // the logical unit
+	LUN   int
+	// CHAP; the names ending in In are those by which the target proves itself.
+	Username, Secret     string
+	UsernameIn, SecretIn string
+}
+
+// TGT is a running tgtd.
+type TGT struct {
+	Port   int // on the host's loopback
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// StartTGT starts a tgtd of its own, with its log and its control socket in
+// dir, which serves one target on a free port of the loopback.
+func StartTGT(ctx context.Context, dir string, t Target) (*TGT, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	log, err := os.Create(filepath.Join(dir, "tgtd.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	env := append(os.Environ(), "TGT_IPC_SOCKET="+filepath.Join(dir, "tgtd.socket"))
+	// tgtd ignores SIGTERM while it has targets; CommandContext kills it.
+	ctx, cancel := context.WithCancel(ctx)
+	cmd := exec.CommandContext(ctx, "tgtd", "-f", "--iscsi", fmt.Sprintf("portal=127.0.0.1:%d", port))
+	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, env
+	if err := cmd.Start(); err != nil {
+		cancel()
+		return nil, err
+	}
+	tgt := &TGT{Port: port, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(tgt.done)
+		_ = cmd.Wait() // it is always killed
+	}()
+	admin := func(args ...string) error {
+		c := exec.CommandContext(ctx, "tgtadm", append([]string{"--lld", "iscsi"}, args...)...)
+		c.Env = env
+		out, err := c.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("tgtadm %q: %w: %s", args, err, out)
+		}
+		return nil
+	}
+	err = tgt.await(ctx, admin)
+	if err == nil {
+		err = t.define(admin)
+	}
+	if err != nil {
+		tgt.Close()
+		return nil, err
+	}
+	return tgt, nil
+}
+
+// await returns once tgtd answers.
+func (t *TGT) await(ctx context.Context, admin func(...string) error) error {
+	const limit = 20 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := admin("--op", "show", "--mode", "target")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-t.done:
+			return fmt.Errorf("tgtd ended: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("tgtd did not answer for %v: %w", limit, err)
+		case <-tick.C:
+		}
+	}
+}
+
+func (t Target) define(admin func(...string) error) error {
+	steps := [][]string{
+		{"--mode", "target", "--op", "new", "--tid", "1", "--targetname", t.Name},
+		{"--mode", "logicalunit", "--op", "new", "--tid", "1", "--lun", strconv.Itoa(t.LUN), "-b", t.Image},
+		{"--mode", "target", "--op", "bind", "--tid", "1", "-I", "ALL"},
+	}
+	if t.Username != "" {
+		steps = append(steps,
+			[]string{"--mode", "account", "--op", "new", "--user", t.Username, "--password", t.Secret},
+			[]string{"--mode", "account", "--op", "bind", "--tid", "1", "--user", t.Username})
+	}
+	if t.UsernameIn != "" {
+		steps = append(steps,
+			[]string{"--mode", "account", "--op", "new", "--user", t.UsernameIn, "--password", t.SecretIn},
+			[]string{"--mode", "account", "--op", "bind", "--tid", "1", "--user", t.UsernameIn, "--outgoing"})
+	}
+	for _, step := range steps {
+		if err := admin(step...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close kills the target and waits for its end.
+func (t *TGT) Close() {
+	t.cancel()
+	<-t.done
+}
+
+// freePort returns a port of the loopback on which nothing listens now.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
