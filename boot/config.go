@@ -56,14 +56,14 @@ type nicUp struct {
 // machine's only NIC, by DHCP.
 func (n *nicSet) bringUp(ctx context.Context, index int, portal netip.Addr) (*network.Result, error) {
 	if index >= 0 && index < len(n.plan.NICs) {
-		return n.one(ctx, index, networkConfig(n.plan, index))
+		return n.one(ctx, index)
 	}
 	if len(n.plan.NICs) == 0 {
-		return n.one(ctx, -1, network.Config{DHCP: true})
+		return n.one(ctx, -1)
 	}
 	var errs []error
 	for i := range n.plan.NICs {
-		nic, err := n.one(ctx, i, networkConfig(n.plan, i))
+		nic, err := n.one(ctx, i)
 		if err == nil && leadsTo(nic, portal) {
 			return nic, nil
 		}
@@ -87,26 +87,48 @@ func leadsTo(nic *network.Result, portal netip.Addr) bool {
 	return len(nic.Address) > 0 && portal.IsLinkLocalUnicast()
 }
 
-func (n *nicSet) one(ctx context.Context, index int, cfg network.Config) (*network.Result, error) {
-	if u, ok := n.up[index]; ok {
-		return u.result, u.err
+func (n *nicSet) one(ctx context.Context, index int) (*network.Result, error) {
+	u, tried := n.up[index]
+	if !tried {
+		if u.result, u.err = n.raise(ctx, index); u.err != nil {
+			u.err = &configError{u.err}
+		}
+		n.up[index] = u
 	}
-	result, err := network.Up(ctx, cfg, n.console)
-	if err != nil {
-		err = &configError{err}
-	} else {
+	return u.result, u.err
+}
+
+// raise brings a NIC up. The address that DHCP once gave to the firmware is
+// still better than none when no server answers now.
+func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) {
+	nic := fw.NIC{DHCP: true}
+	if index >= 0 {
+		nic = n.plan.NICs[index]
+	}
+	if nic.VLAN != 0 || nic.SetMAC != "" {
+		return nil, fmt.Errorf("NIC %s: a VLAN, or another MAC than its own, can't be set up yet", planNIC(nic))
+	}
+	result, err := network.Up(ctx, networkConfig(n.plan, index, nic), n.console)
+	if err != nil && nic.DHCP && len(nic.Address) > 0 && ctx.Err() == nil {
+		n.console.Printf("warning: %v; going on with the firmware's own lease, %v", err, nic.Address)
+		nic.DHCP = false
+		result, err = network.Up(ctx, networkConfig(n.plan, index, nic), n.console)
+	}
+	if err == nil {
 		n.console.Step("network", "%s", describeNIC(result))
 	}
-	n.up[index] = nicUp{result, err}
 	return result, err
 }
 
 // networkConfig turns a NIC of the plan into what boot/network takes.
-func networkConfig(plan *fw.Plan, index int) network.Config {
-	nic := plan.NICs[index]
+func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 	cfg := network.Config{
 		Name: nic.Name, DHCP: nic.DHCP, Address: nic.Address, Gateway: nic.Gateway,
 		MTU: nic.MTU, Hostname: nic.Hostname,
+		LinkTimeout: max(plan.Timeouts.Link, plan.Timeouts.Carrier), DHCPTimeout: plan.Timeouts.DHCP,
+	}
+	if nic.DHCP { // what stands beside it is an old answer
+		cfg.Address, cfg.Gateway = nil, netip.Addr{}
 	}
 	if nic.Name == "" && nic.MAC != "" {
 		cfg.MAC, _ = net.ParseMAC(nic.MAC)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rootlun/rootlun/boot/modules"
+	"github.com/rootlun/rootlun/session"
 )
 
 // errNoDevice is what a driver says that found no hardware of its own.
@@ -22,8 +23,11 @@ var needed = [...]string{"iscsi_tcp", "sd_mod", "crc32c_generic"}
 // drivers loads modules while the boot goes on.
 type drivers struct {
 	loader *modules.Loader
-	stop   func()       // ends the loading by uevents and waits for it
-	iscsi  func() error // waits until those in needed are loaded
+	// initiator waits until those in needed are loaded, and opens the way to
+	// the kernel's iscsi_tcp at the first call.
+	initiator func() (*session.Initiator, error)
+	// stop ends the loading by uevents, and waits for that.
+	stop func()
 }
 
 // newLoader knows the modules of the running kernel.
@@ -46,6 +50,12 @@ func loadNeeded(loader *modules.Loader) error {
 	return errors.Join(errs...)
 }
 
+// openInitiator opens the way to iscsi_tcp; what a login has to add to its
+// result goes to the console.
+func openInitiator(c *Console) (*session.Initiator, error) {
+	return session.Open(func(note string) { c.Printf("%s", note) })
+}
+
 // loadDrivers starts two things at once: the drivers of the hardware, now and
 // as devices appear, and those that every iSCSI boot needs.
 func loadDrivers(ctx context.Context, c *Console) (*drivers, error) {
@@ -64,7 +74,12 @@ func loadDrivers(ctx context.Context, c *Console) (*drivers, error) {
 	load.Go(func() { loadErr = loadNeeded(loader) })
 	return &drivers{
 		loader: loader,
-		stop:   func() { cancel(); plug.Wait() },
-		iscsi:  func() error { load.Wait(); return loadErr },
+		initiator: sync.OnceValues(func() (*session.Initiator, error) {
+			if load.Wait(); loadErr != nil {
+				return nil, loadErr
+			}
+			return openInitiator(c)
+		}),
+		stop: func() { cancel(); plug.Wait() },
 	}, nil
 }

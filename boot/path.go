@@ -109,10 +109,11 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 	if err != nil {
 		return nil, err
 	}
-	if err := drivers.iscsi(); err != nil {
+	initiator, err := drivers.initiator()
+	if err != nil {
 		return nil, &configError{err}
 	}
-	s, disk, err := logIn(ctx, c, cfg, t.LUN.Uint64())
+	s, disk, err := logIn(ctx, c, initiator, cfg, t.LUN.Uint64())
 	if err != nil {
 		return nil, err
 	}
@@ -129,14 +130,19 @@ func Login(ctx context.Context, c *Console, cfg session.Config, lun uint64) (ses
 	if err := loadNeeded(loader); err != nil {
 		return session.Disk{}, err
 	}
-	_, disk, err := logIn(ctx, c, cfg, lun)
+	initiator, err := openInitiator(c)
+	if err != nil {
+		return session.Disk{}, err
+	}
+	defer initiator.Close()
+	_, disk, err := logIn(ctx, c, initiator, cfg, lun)
 	return disk, err
 }
 
 // logIn logs in and finds the disk. A session that has no disk is logged out
 // again.
-func logIn(ctx context.Context, c *Console, cfg session.Config, lun uint64) (*session.Session, session.Disk, error) {
-	s, err := session.Login(ctx, cfg)
+func logIn(ctx context.Context, c *Console, initiator *session.Initiator, cfg session.Config, lun uint64) (*session.Session, session.Disk, error) {
+	s, err := initiator.Login(ctx, cfg)
 	if err != nil {
 		return nil, session.Disk{}, err
 	}
