@@ -36,7 +36,7 @@ func findRoot(ctx context.Context, root fw.Root, disk string) (device, error) {
 	}
 	defer events.Close()
 	for {
-		d, err := lookForRoot(os.DirFS("/").(fs.ReadLinkFS), root.Device, disk)
+		d, err := lookForRoot(os.DirFS("/"), root.Device, disk)
 		if err == nil {
 			return d, nil
 		}
@@ -46,7 +46,7 @@ func findRoot(ctx context.Context, root fw.Root, disk string) (device, error) {
 	}
 }
 
-// errNotYet says that something is not there, and may still come.
+// notThereError says what root= asks for, and what is there instead.
 type notThereError struct {
 	want  string
 	disk  string
@@ -160,7 +160,7 @@ type candidate struct {
 
 func candidates(fsys fs.FS, disk string) []candidate {
 	c := []candidate{{disk, 0}}
-	entries, _ := fs.ReadDir(fsys, "sys/class/block/"+disk+"/.")
+	entries, _ := fs.ReadDir(fsys, "sys/class/block/"+disk)
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), disk) {
 			continue

@@ -3,11 +3,11 @@
 package handoff
 
 import (
-	"encoding/json"
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+
+	"github.com/rootlun/rootlun/boot/json"
 )
 
 // StateFile is where the state lies in the booted system.
@@ -82,15 +82,11 @@ type Step struct {
 
 // Write writes the state to path, whole or not at all.
 func (s *State) Write(path string) error {
-	b, err := json.MarshalIndent(s, "", "\t")
-	if err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
 	temporary := path + ".new"
-	if err := os.WriteFile(temporary, append(b, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(temporary, json.Marshal(s), 0o644); err != nil {
 		os.Remove(temporary)
 		return err
 	}
