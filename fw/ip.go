@@ -101,8 +101,8 @@ func (c *command) autoconf(nic *NIC, how string) error {
 		nic.DHCP = true
 		nic.Origin = "dhcp"
 	case "", "none", "off", "static":
-		if how == "static" && nic.Address == nil {
-			return errors.New("static needs an address")
+		if how != "none" && how != "off" && nic.Address == nil {
+			return errors.New("an address is missing, or the word dhcp")
 		}
 	case "ibft":
 		c.fromFW = true
