@@ -134,6 +134,21 @@ func TestTwoNICs(t *testing.T) {
 	}
 }
 
+func TestTargetText(t *testing.T) {
+	for _, tt := range []struct {
+		g            Target
+		portal, auth string
+	}{
+		{Target{Host: "192.168.50.1", Port: 3260}, "192.168.50.1:3260", "none"},
+		{Target{Host: "2001:db8::1", Port: 3261, CHAP: &CHAP{Username: "u", Password: "p"}}, "[2001:db8::1]:3261", "chap"},
+		{Target{Host: "storage", Port: 3260, CHAP: &CHAP{Username: "u", Password: "p", PasswordIn: "q"}}, "storage:3260", "mutual"},
+	} {
+		if portal, auth := tt.g.Portal(), tt.g.Auth(); portal != tt.portal || auth != tt.auth {
+			t.Errorf("got %s, %s, want %s, %s", portal, auth, tt.portal, tt.auth)
+		}
+	}
+}
+
 func TestInitiator(t *testing.T) {
 	const line = "netroot=iscsi:192.168.50.7::::iqn.2009-06.dracut:t "
 	const uuid = "sys/class/dmi/id/product_uuid"
