@@ -275,6 +275,7 @@ func TestNoSecrets(t *testing.T) {
 
 func FuzzCmdline(f *testing.F) {
 	f.Add(disk + "ip=dhcp root=LABEL=x rw")
+	f.Add("root=:\xd4\xe9\x84:iqn.") // it is longer in lower case
 	f.Add(`"rd.iscsi.param=a=b c" netroot=iscsi:u:p@[::1]:6:3260:1-2:eui.02004567A425678D -- x`)
 	f.Add("netroot=iscsi rd.iscsi.firmware=1 iscsi_initiator=iqn.1993-08.org.debian:01:x BOOTIF=01-52-54-00-12-34-56")
 	f.Add(`rd.iscsi.target.name=naa.52004567BA64678D rd.iscsi.target.ip=[fe80::1%eth0] rd.iscsi.target.lun=4186-9 ifname=a:52:54:00:12:34:56`)

@@ -17,7 +17,8 @@ import (
 //	ip=INTERFACE:AUTOCONF[:[MTU][:MAC]]
 //	ip=ADDRESS:[PEER]:GATEWAY:NETMASK:HOSTNAME:INTERFACE:AUTOCONF[:[MTU][:MAC]] or [:[DNS1][:DNS2]]
 //
-// INTERFACE may be a MAC: the NIC is found by it and not renamed.
+// INTERFACE may be a MAC: the NIC is found by it and not renamed. The MAC at
+// the end is the one to give to the NIC.
 func setIP(c *command, w word) error {
 	f, err := ipFields(w.value)
 	if err != nil {
@@ -101,8 +102,8 @@ func (c *command) autoconf(nic *NIC, how string) error {
 		nic.DHCP = true
 		nic.Origin = "dhcp"
 	case "", "none", "off", "static":
-		if how == "static" && nic.Address == nil {
-			return errors.New("static needs an address")
+		if how != "none" && how != "off" && nic.Address == nil {
+			return errors.New("an address is missing, or the word dhcp")
 		}
 	case "ibft":
 		c.fromFW = true
@@ -147,7 +148,7 @@ func (nic *NIC) setRest(f []string) error {
 		return errors.New("that is no MAC behind the MTU")
 	}
 	if len(f) == 2 && f[1] != "" {
-		return errors.New("to change a NIC's MAC is not supported yet; to choose a NIC by its MAC, put it in the place of INTERFACE")
+		nic.SetMAC = canonicalMAC(f[1])
 	}
 	return nil
 }
@@ -176,6 +177,7 @@ func (c *command) addNIC(nic NIC) {
 	}
 	n.Hostname = first(nic.Hostname, n.Hostname)
 	n.MTU = max(n.MTU, nic.MTU)
+	n.SetMAC = first(nic.SetMAC, n.SetMAC)
 }
 
 // setDevice takes an interface's name or its MAC.

@@ -202,7 +202,7 @@ func (nic *NIC) override(n NIC) {
 	nic.Address, nic.Gateway, nic.DNS = n.Address, n.Gateway, n.DNS
 	nic.DHCPServer = netip.Addr{}
 	nic.Hostname = first(n.Hostname, nic.Hostname)
-	nic.MTU = n.MTU
+	nic.MTU, nic.SetMAC = n.MTU, n.SetMAC
 	nic.From = n.From + " over " + nic.From
 }
 

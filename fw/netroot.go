@@ -120,20 +120,19 @@ func (c *command) parseTarget(s, from string) (portal, error) {
 	return t, c.checkName(t.Name)
 }
 
-// nameStart returns where in s the target name starts; -1: nowhere.
+// nameStart returns where in s the target name starts, which is at a field that
+// begins as one does in either case of letters; -1: nowhere.
 func nameStart(s string) int {
-	s = strings.ToLower(s)
-	first := -1
-	for _, kind := range []string{"iqn.", "eui.", "naa."} {
-		at := strings.Index(s, ":"+kind) + 1
-		if at == 0 && !strings.HasPrefix(s, kind) {
-			continue
-		}
-		if first < 0 || at < first {
-			first = at
+	for at := 0; at+4 <= len(s); at++ {
+		if at == 0 || s[at-1] == ':' {
+			for _, kind := range []string{"iqn.", "eui.", "naa."} {
+				if strings.EqualFold(s[at:at+4], kind) {
+					return at
+				}
+			}
 		}
 	}
-	return first
+	return -1
 }
 
 // parseAuth reads USER:PASSWORD[:REVERSE-USER:REVERSE-PASSWORD]. Nothing at

@@ -10,7 +10,9 @@ package fw
 
 import (
 	"io/fs"
+	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -69,7 +71,25 @@ type Target struct {
 	From        string
 }
 
-// CHAP holds credentials.
+// Portal is where to connect, as "host:port" or "[ip6]:port".
+func (t *Target) Portal() string {
+	return net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port)))
+}
+
+// Auth names the authentication that the target takes: "none", "chap" or
+// "mutual".
+func (t *Target) Auth() string {
+	switch {
+	case t.CHAP == nil:
+		return "none"
+	case t.CHAP.PasswordIn == "":
+		return "chap"
+	}
+	return "mutual"
+}
+
+// CHAP holds credentials. With PasswordIn set the target must prove itself
+// too, and by UsernameIn if that is set.
 type CHAP struct {
 	Username   string
 	Password   ibft.Secret

@@ -1,0 +1,217 @@
+package fw
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func pfx(s ...string) (p []netip.Prefix) {
+	for _, s := range s {
+		p = append(p, netip.MustParsePrefix(s))
+	}
+	return p
+}
+
+func adr(s ...string) (a []netip.Addr) {
+	for _, s := range s {
+		a = append(a, netip.MustParseAddr(s))
+	}
+	return a
+}
+
+func TestIP(t *testing.T) {
+	gw := netip.MustParseAddr("192.168.50.254")
+	dhcp := NIC{DHCP: true, Origin: "dhcp"}
+	with := func(n NIC, set func(*NIC)) []NIC {
+		set(&n)
+		return []NIC{n}
+	}
+	static := NIC{Origin: "static", Address: pfx("192.168.50.2/24"), Gateway: gw, Hostname: "host", Name: "eth0"}
+	for _, tt := range []struct {
+		line string
+		want []NIC
+	}{
+		// dracut.cmdline(7), first form
+		{"ip=dhcp", []NIC{dhcp}},
+		{"ip=on", []NIC{dhcp}},
+		{"ip=any", []NIC{dhcp}},
+		{"ip=single-dhcp", []NIC{dhcp}},
+		{"ip=none", nil},
+		{"ip=off", nil},
+		// second form
+		{"ip=eth0:dhcp", with(dhcp, func(n *NIC) { n.Name = "eth0" })},
+		{"ip=eth0:on:9000", with(dhcp, func(n *NIC) { n.Name, n.MTU = "eth0", 9000 })},
+		{"ip=eth0:any::", with(dhcp, func(n *NIC) { n.Name = "eth0" })},
+		{"ip=52:54:00:12:34:AB:dhcp", with(dhcp, func(n *NIC) { n.MAC = "52:54:00:12:34:ab" })},
+		{"ip=52-54-00-12-34-AB:dhcp:1500", with(dhcp, func(n *NIC) { n.MAC, n.MTU = "52:54:00:12:34:ab", 1500 })},
+		{"ip=eth0:off", nil},
+		{"ip=eth0:dhcp:1500:52:54:00:12:34:AB", with(dhcp, func(n *NIC) { n.Name, n.MTU, n.SetMAC = "eth0", 1500, "52:54:00:12:34:ab" })},
+		{"ip=52:54:00:12:34:56:dhcp::52:54:00:12:34:AB", with(dhcp, func(n *NIC) { n.MAC, n.SetMAC = "52:54:00:12:34:56", "52:54:00:12:34:ab" })},
+		// third form
+		{"ip=192.168.50.2::192.168.50.254:255.255.255.0:host:eth0:none", []NIC{static}},
+		{"ip=192.168.50.2::192.168.50.254:24:host:eth0:off", []NIC{static}},
+		{"ip=192.168.50.2::192.168.50.254:24:host:eth0:static", []NIC{static}},
+		{"ip=192.168.50.2::192.168.50.254:24:host:eth0:", []NIC{static}},
+		{"ip=192.168.50.2::192.168.50.254:24:host:eth0", []NIC{static}},
+		{"ip=192.168.50.2:192.168.50.1:192.168.50.254:24:host:eth0:none", []NIC{static}},
+		{"ip=192.168.50.2::192.168.50.254:24:host:eth0:none:9000", with(static, func(n *NIC) { n.MTU = 9000 })},
+		{"ip=192.168.50.2::192.168.50.254:24:host:eth0:none:9000:", with(static, func(n *NIC) { n.MTU = 9000 })},
+		{"ip=192.168.50.2::192.168.50.254:24:host:eth0:none::", []NIC{static}},
+		{"ip=192.168.50.2::192.168.50.254:24:host:eth0:none:9000:52:54:00:12:34:AB", with(static, func(n *NIC) {
+			n.MTU, n.SetMAC = 9000, "52:54:00:12:34:ab"
+		})},
+		{"ip=192.168.50.2::192.168.50.254:24:host:eth0:none::52:54:00:12:34:AB", with(static, func(n *NIC) { n.SetMAC = "52:54:00:12:34:ab" })},
+		{"ip=192.168.50.2::192.168.50.254:24:host:52:54:00:12:34:56:none", with(static, func(n *NIC) {
+			n.Name, n.MAC = "", "52:54:00:12:34:56"
+		})},
+		{"ip=192.168.50.2::192.168.50.254:24:host:eth0:dhcp", with(static, func(n *NIC) { n.DHCP, n.Origin = true, "dhcp" })},
+		{"ip=192.168.50.2::192.168.50.254:24:host:eth0:none:192.168.50.3:192.168.50.4", with(static, func(n *NIC) {
+			n.DNS = adr("192.168.50.3", "192.168.50.4")
+		})},
+		{"ip=192.168.50.2::192.168.50.254:24:host:eth0:none::192.168.50.4", with(static, func(n *NIC) { n.DNS = adr("192.168.50.4") })},
+		{"ip=192.168.50.2::192.168.50.254:24:host:eth0:none:192.168.50.3:192.168.50.4:192.168.50.5", with(static, func(n *NIC) {
+			n.DNS = adr("192.168.50.3", "192.168.50.4") // and the kernel's NTP server
+		})},
+		{"ip=[2001:DB8::2]::[2001:DB8::1]:64::eth0:none", []NIC{{
+			Name: "eth0", Origin: "static", Address: pfx("2001:db8::2/64"), Gateway: netip.MustParseAddr("2001:db8::1"),
+		}}},
+		{"ip=[2001:DB8::2]:::64::eth0:none:[2001:db8::3]:[2001:db8::4]", []NIC{{
+			Name: "eth0", Origin: "static", Address: pfx("2001:db8::2/64"), DNS: adr("2001:db8::3", "2001:db8::4"),
+		}}},
+		// the kernel's nfsroot
+		{"ip=:::::eth0:dhcp", with(dhcp, func(n *NIC) { n.Name = "eth0" })},
+		{"ip=::::host:eth0:", with(dhcp, func(n *NIC) { n.Name, n.Hostname = "eth0", "host" })},
+		{"ip=192.168.50.2::192.168.50.254:255.255.255.0", with(static, func(n *NIC) { n.Name, n.Hostname = "", "" })},
+		{"ip=192.168.50.2:::255.255.255.255", []NIC{{Origin: "static", Address: pfx("192.168.50.2/32")}}},
+		// several, and names for MACs
+		{"ip=eth0:dhcp ip=eth1:dhcp", []NIC{{Name: "eth0", DHCP: true, Origin: "dhcp"}, {Name: "eth1", DHCP: true, Origin: "dhcp"}}},
+		{"ip=192.168.50.2::192.168.50.254:24:host:eth0:none ip=[2001:db8::2]:::64::eth0:none:1400", with(static, func(n *NIC) {
+			n.Address, n.MTU = pfx("192.168.50.2/24", "2001:db8::2/64"), 1400
+		})},
+		{"ip=boot:dhcp ifname=boot:52:54:00:12:34:AB", with(dhcp, func(n *NIC) { n.MAC = "52:54:00:12:34:ab" })},
+		{"ip=dhcp BOOTIF=01-52-54-00-12-34-AB", with(dhcp, func(n *NIC) { n.MAC = "52:54:00:12:34:ab" })},
+		{"ip=dhcp BOOTIF=52:54:00:12:34:ab", with(dhcp, func(n *NIC) { n.MAC = "52:54:00:12:34:ab" })},
+		{"ip=dhcp BOOTIF=01-52-54-00-12-34-AB rd.bootif=0", []NIC{dhcp}},
+		{"ip=eth0:dhcp BOOTIF=01-52-54-00-12-34-AB", with(dhcp, func(n *NIC) { n.Name = "eth0" })},
+	} {
+		want := slices.Clone(tt.want)
+		for i := range want {
+			want[i].Index, want[i].From = -1, "ip="
+		}
+		p, err := read(disk + tt.line)
+		if err != nil {
+			t.Errorf("%s: %v", tt.line, err)
+		}
+		if diff := cmp.Diff(want, p.NICs, options()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.line, diff)
+		}
+	}
+}
+
+func TestIPErrors(t *testing.T) {
+	for line, why := range map[string]string{
+		"ip=":                          "an address is missing",
+		"ip=eth0:":                     "an address is missing",
+		"ip=nonsense":                  "neither an address nor",
+		"ip=eth0:nonsense":             "neither an address nor",
+		"ip=dhcp6":                     "dhcp6 is not supported yet",
+		"ip=eth0:auto6":                "auto6 is not supported yet",
+		"ip=either6":                   "either6 is not supported yet",
+		"ip=eth0:link6":                "link6 is not supported yet",
+		"ip=::::::bootp":               "bootp is not supported",
+		"ip=192.168.50.2":              "netmask is missing",
+		"ip=192.168.50.2::::h:eth0:no": "netmask is missing",
+		"ip=192.168.50.2:::255.0.255.0::eth0:none":            "netmask is neither",
+		"ip=192.168.50.2:::33::eth0:none":                     "netmask is neither",
+		"ip=192.168.50.2:::0::eth0:none":                      "netmask is neither",
+		"ip=192.168.50.2:::-1::eth0:none":                     "netmask is neither",
+		"ip=[2001:db8::2]:::ffff::eth0:none":                  "netmask is neither",
+		"ip=2001:db8::2:::64::eth0:none":                      "[brackets]",
+		"ip=[2001:db8::2:::64::eth0:none":                     "the ']'",
+		"ip=0.0.0.0:::24::eth0:none":                          "one machine",
+		"ip=224.0.0.1:::24::eth0:none":                        "one machine",
+		"ip=300.0.0.1:::24::eth0:none":                        "no address",
+		"ip=192.168.50.2::gw:24::eth0:none":                   "gateway is no address",
+		"ip=192.168.50.2::[fe80::1]:24::eth0:none":            "other IP version",
+		"ip=192.168.50.2:::24:ho$t:eth0:none":                 "no host name",
+		"ip=192.168.50.2:::24::eth0/0:none":                   "no name of an interface",
+		"ip=a-name-of-16-byte:dhcp":                           "no name of an interface",
+		"ip=:dhcp":                                            "no name of an interface",
+		"ip=eth0:static":                                      "an address is missing",
+		"ip=192.168.50.2:::24::eth0:none:67":                  "MTU from 68",
+		"ip=192.168.50.2:::24::eth0:none:x":                   "MTU from 68",
+		"ip=192.168.50.2:::24::eth0:none:192.168.50.3:x":      "name server",
+		"ip=192.168.50.2:::24::eth0:none:1500:x":              "no MAC",
+		"ip=192.168.50.2:::24::eth0:none::x":                  "name server",
+		"ip=192.168.50.2:::24::eth0:none:1500:1:2:3:4:5:6:7:": "no MAC",
+	} {
+		_, err := read(disk + line)
+		if err == nil || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), line) ||
+			!strings.Contains(err.Error(), "the right form is ip=dhcp") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want %q", line, err, why)
+		}
+	}
+}
+
+// TestNoIP: without ip= and without firmware, DHCP on the NIC that something
+// names, or on the only one.
+func TestNoIP(t *testing.T) {
+	for line, want := range map[string]NIC{
+		disk:                                 {},
+		disk + "BOOTIF=01-52-54-00-12-34-56": {MAC: "52:54:00:12:34:56"},
+		"rd.iscsi.initiator=iqn.2009-06.dracut:host netroot=iscsi:192.168.50.1::::eth1:0:iqn.2009-06.dracut:t": {Name: "eth1"},
+	} {
+		want.Index, want.DHCP, want.Origin, want.From = -1, true, "dhcp", "default"
+		p, err := read(line)
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		if diff := cmp.Diff([]NIC{want}, p.NICs, options()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", line, diff)
+		}
+	}
+}
+
+func TestTargetNIC(t *testing.T) {
+	const nics = "ip=192.168.50.2:::24::eth0:none ip=192.168.60.2:::24::eth1:none rd.iscsi.initiator=iqn.2009-06.dracut:host ifname=a:52:54:00:12:34:56 "
+	for target, want := range map[string]int{
+		"192.168.50.1::::iqn.2009-06.dracut:t":         0,
+		"192.168.60.1::::iqn.2009-06.dracut:t":         1,
+		"192.168.70.1::::iqn.2009-06.dracut:t":         -1,
+		"storage::::iqn.2009-06.dracut:t":              -1,
+		"192.168.50.1::::eth1:0:iqn.2009-06.dracut:t":  1,
+		"192.168.50.1:::x:eth9:0:iqn.2009-06.dracut:t": 0,
+	} {
+		p, err := read(nics + "netroot=iscsi:" + target)
+		if err != nil || p.Targets[0].NIC != want {
+			t.Errorf("%s: got %+v, %v, want NIC %d", target, p.Targets, err, want)
+		}
+	}
+}
+
+func FuzzIP(f *testing.F) {
+	f.Add("dhcp")
+	f.Add("eth0:dhcp:1500:52:54:00:12:34:56")
+	f.Add("192.168.50.2::192.168.50.254:255.255.255.0:host:eth0:none:9000:52:54:00:12:34:56")
+	f.Add("[2001:db8::2]::[2001:db8::1]:64::52-54-00-12-34-56:none:[2001:db8::3]:[2001:db8::4]")
+	f.Fuzz(func(t *testing.T, in string) {
+		var c command
+		if err := setIP(&c, word{"ip", in, true}); err != nil {
+			return
+		}
+		for _, n := range c.nics {
+			if n.Origin != "dhcp" && (n.Origin != "static" || len(n.Address) == 0) || n.Name != "" && checkInterface(n.Name) != nil {
+				t.Errorf("%q: %+v", in, n)
+			}
+			for _, a := range n.Address {
+				if !a.IsValid() {
+					t.Errorf("%q: %+v", in, n)
+				}
+			}
+		}
+	})
+}
