@@ -131,7 +131,7 @@ func (a *attempt) establish(ctx context.Context, sock *os.File) error {
 		switch {
 		case errors.As(err, &moved):
 			if redirects++; redirects > maxRedirects {
-				return a.failed("log in", fmt.Errorf("gave up after %d redirects: %w", maxRedirects, err))
+				return a.failed(opLogin, fmt.Errorf("gave up after %d redirects: %w", maxRedirects, err))
 			}
 			next, addrErr := redirectPortal(moved, a.Portal)
 			if addrErr != nil {
@@ -140,7 +140,7 @@ func (a *attempt) establish(ctx context.Context, sock *os.File) error {
 			a.in.note(fmt.Sprintf("%s at %v sends us to %v", a.Config.TargetName, a.Portal, next))
 			a.Portal = next
 		case login.RetryMD5(err) && chap != nil:
-			a.in.note(fmt.Sprintf("%s at %v: %v; once more with MD5 alone", a.Config.TargetName, a.Portal, err))
+			a.in.note(fmt.Sprintf("%v; once more with MD5 alone", err))
 			md5 := *chap
 			md5.Algorithms = []login.Algorithm{login.MD5}
 			chap = &md5
@@ -175,7 +175,7 @@ func (a *attempt) logIn(ctx context.Context, sock *os.File, chap *login.CHAP) er
 		Offer:         a.Config.Offer,
 	})
 	if err != nil {
-		return a.failed("log in", err)
+		return a.failed(opLogin, err)
 	}
 	if err := a.set(ctx, negotiated(result)); err != nil {
 		return a.failed("set parameter", err)
