@@ -25,6 +25,13 @@ func (s Secret) GoString() string { return s.String() }
 // Format is String for every verb. Without it %d would print the secret.
 func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 
+// Format prints the credentials in one way for every verb. Without it %s of
+// what points to a CHAP would print the secrets: fmt calls no methods below a
+// pointer that its verb does not fit.
+func (c CHAP) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "{%q %v %q %v %v}", c.Username, c.Secret, c.UsernameIn, c.SecretIn, c.Algorithms)
+}
+
 // Digest is one value of HeaderDigest or DataDigest (RFC 7143, 13.1).
 type Digest string
 

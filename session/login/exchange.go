@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -148,6 +149,9 @@ func (e *engine) trip(ctx context.Context, req pdu.LoginRequest) (pdu.LoginRespo
 		return none, fmt.Errorf("login to %s: send in the %v: %w", e.peer(), e.stage, err)
 	}
 	p, err := e.conn.Receive(ctx)
+	if malformed := (*pdu.Error)(nil); errors.As(err, &malformed) {
+		return none, e.protocolError(err)
+	}
 	if err != nil {
 		return none, fmt.Errorf("login to %s: no answer in the %v (exchange %d) after %.1f s; check that an iSCSI target serves this portal: %w",
 			e.peer(), e.stage, e.exchanges, time.Since(start).Seconds(), err)

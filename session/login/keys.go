@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/rootlun/rootlun/session/pdu"
@@ -245,7 +244,7 @@ func (k *keys) answers() []pdu.Pair {
 }
 
 // maxUnknown bounds the keys to which a target can make us answer.
-const maxUnknown = 64
+const maxUnknown = 128
 
 // take takes in one key of the target's: an answer, a declaration, or a
 // proposal, which then is answered with the next request. A proposal in the
@@ -360,7 +359,7 @@ func (k *keys) result() (*Result, error) {
 
 // printable returns s, or "" when it could upset a terminal.
 func printable(s string) string {
-	bad := func(r rune) bool { return !unicode.IsPrint(r) }
+	bad := func(r rune) bool { return !strconv.IsPrint(r) }
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, bad) {
 		return ""
 	}
