@@ -152,11 +152,14 @@ func Response(algorithm int, id byte, secret string, challenge []byte) []byte {
 	return nil
 }
 
-// answer answers one operational key. ok is false when it gets none.
+// answer answers one operational key. ok is false for what gets no answer.
 func (c *conn) answer(p pdu.Pair) (value string, ok bool) {
 	own, set := c.cfg.Keys[p.Key]
-	if own == "-" {
+	switch {
+	case own == "-":
 		return "", false
+	case p.Value == "NotUnderstood" || p.Value == "Irrelevant" || p.Value == "Reject":
+		return "", false // the answer to what a script has proposed
 	}
 	pick := func(generous string) string {
 		if !set {
@@ -172,8 +175,6 @@ func (c *conn) answer(p pdu.Pair) (value string, ok bool) {
 		return n
 	}
 	switch p.Key {
-	case "InitiatorName", "InitiatorAlias", "TargetName", "SessionType":
-		return "", false
 	case "MaxRecvDataSegmentLength":
 		return pick("262144"), true
 	case "HeaderDigest", "DataDigest":
@@ -197,9 +198,6 @@ func (c *conn) answer(p pdu.Pair) (value string, ok bool) {
 			return "No", true
 		}
 		return pick("Yes"), true
-	}
-	if p.Value == "NotUnderstood" || p.Value == "Irrelevant" || p.Value == "Reject" {
-		return "", false // an answer to what a script has proposed
 	}
 	return "", false
 }
