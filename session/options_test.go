@@ -1,6 +1,7 @@
 package session
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,12 @@ import (
 
 	"github.com/rootlun/rootlun/session/login"
 )
+
+// addresses lets cmp compare what has fields of its own.
+var addresses = cmp.Options{
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+}
 
 func TestSet(t *testing.T) {
 	tests := []struct {
@@ -87,7 +94,7 @@ func TestSet(t *testing.T) {
 			case test.want != nil:
 				test.want(&want)
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := cmp.Diff(want, got, addresses); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
