@@ -40,7 +40,7 @@ func TestSet(t *testing.T) {
 		{"node.session.queue_depth", "64", func(c *Config) { c.QueueDepth = 64 }},
 		{"node.session.queue_depth", "0", nil},
 		{"node.session.queue_depth", "65568", nil},
-		{"node.conn[0].tcp.window_size", "0", func(c *Config) { c.TCPWindow = 0 }},
+		{"node.conn[0].tcp.window_size", "524288", func(c *Config) { c.TCPWindow = 524288 }},
 		{"node.session.iscsi.InitialR2T", "Yes", func(c *Config) { c.Offer.InitialR2T = true }},
 		{"node.session.iscsi.InitialR2T", "maybe", nil},
 		{"node.session.iscsi.ImmediateData", "no", func(c *Config) { c.Offer.ImmediateData = false }},
