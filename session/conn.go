@@ -45,7 +45,7 @@ func splitPDU(b []byte) (pdu.PDU, error) {
 		return p, fmt.Errorf("the kernel handed over a PDU of %d bytes", len(b))
 	}
 	rest := b[copy(p.Header[:], b):]
-	n := int(p.Header[5])<<16 | int(p.Header[6])<<8 | int(p.Header[7]) // DataSegmentLength
+	n := p.DataLen()
 	if n > len(rest) {
 		return p, fmt.Errorf("the kernel handed over %d bytes of a PDU's %d bytes of data", len(rest), n)
 	}

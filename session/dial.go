@@ -52,7 +52,7 @@ func connect(ctx context.Context, sock *os.File, fd int, to netip.AddrPort, sour
 		return err
 	}
 	if err := unix.Connect(fd, remote); err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
-		return os.NewSyscallError("connect", err)
+		return err
 	}
 	return connected(ctx, sock)
 }
@@ -74,7 +74,7 @@ func connected(ctx context.Context, sock *os.File) error {
 		if err == nil && code != 0 {
 			err = unix.Errno(code)
 		}
-		failure = os.NewSyscallError("connect", err)
+		failure = err
 		return err != nil
 	})
 	switch {

@@ -13,6 +13,8 @@ import (
 // ErrNoLUN says that the target has no such logical unit.
 var ErrNoLUN = errors.New("the target has no such logical unit")
 
+const opLogin = "log in"
+
 // OpError is a step of a session that failed. It wraps the cause: the kernel's
 // answer (*kernel.OpError, unix.Errno), the connection's end (kernel.ConnError),
 // the login's (the errors of package login), ErrNoLUN, or the context's.
@@ -25,7 +27,11 @@ type OpError struct {
 }
 
 func (e *OpError) Error() string {
-	return fmt.Sprintf("%s at %v: %s: %v (after %v)", e.Target, e.Portal, e.Op, e.Err, e.After.Round(time.Millisecond))
+	after := e.After.Round(time.Millisecond)
+	if e.Op == opLogin { // package login names the step and the target
+		return fmt.Sprintf("portal %v: %v (after %v)", e.Portal, e.Err, after)
+	}
+	return fmt.Sprintf("%s at %v: %s: %v (after %v)", e.Target, e.Portal, e.Op, e.Err, after)
 }
 
 // Unwrap returns the cause.

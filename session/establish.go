@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"strconv"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/rootlun/rootlun/session/kernel"
 	"github.com/rootlun/rootlun/session/login"
@@ -131,7 +128,7 @@ func (a *attempt) establish(ctx context.Context, sock *os.File) error {
 		switch {
 		case errors.As(err, &moved):
 			if redirects++; redirects > maxRedirects {
-				return a.failed("log in", fmt.Errorf("gave up after %d redirects: %w", maxRedirects, err))
+				return a.failed(opLogin, fmt.Errorf("gave up after %d redirects: %w", maxRedirects, err))
 			}
 			next, addrErr := redirectPortal(moved, a.Portal)
 			if addrErr != nil {
@@ -140,7 +137,7 @@ func (a *attempt) establish(ctx context.Context, sock *os.File) error {
 			a.in.note(fmt.Sprintf("%s at %v sends us to %v", a.Config.TargetName, a.Portal, next))
 			a.Portal = next
 		case login.RetryMD5(err) && chap != nil:
-			a.in.note(fmt.Sprintf("%s at %v: %v; once more with MD5 alone", a.Config.TargetName, a.Portal, err))
+			a.in.note(fmt.Sprintf("%v; once more with MD5 alone", err))
 			md5 := *chap
 			md5.Algorithms = []login.Algorithm{login.MD5}
 			chap = &md5
@@ -175,7 +172,7 @@ func (a *attempt) logIn(ctx context.Context, sock *os.File, chap *login.CHAP) er
 		Offer:         a.Config.Offer,
 	})
 	if err != nil {
-		return a.failed("log in", err)
+		return a.failed(opLogin, err)
 	}
 	if err := a.set(ctx, negotiated(result)); err != nil {
 		return a.failed("set parameter", err)
@@ -196,94 +193,6 @@ func (a *attempt) logIn(ctx context.Context, sock *os.File, chap *login.CHAP) er
 // session_conn_poll). With any other that would be a second nexus.
 func isid(sid uint32) [6]byte {
 	return [6]byte{0x00, 0x02, 0x3d, byte(sid >> 16), byte(sid >> 8), byte(sid)}
-}
-
-// param is a kernel parameter and its text. An empty text is not set.
-type param struct {
-	name  kernel.Param
-	value string
-}
-
-// configured returns what the kernel is told before the login, in open-iscsi's
-// order (usr/initiator_common.c, iscsi_session_set_params). The host's NETDEV
-// and HWADDRESS are left alone: iscsid would bind to a NIC name of the past.
-func (a *attempt) configured() []param {
-	c := &a.Config
-	chap := login.CHAP{}
-	if c.CHAP != nil {
-		chap = *c.CHAP
-	}
-	recovery := "-1"
-	if c.Timers.Replacement >= 0 {
-		recovery = wholeSeconds(c.Timers.Replacement)
-	}
-	return []param{
-		{kernel.TargetName, c.TargetName},
-		// The portal to come back to: as configured, not as redirected.
-		{kernel.PersistentAddress, c.Portal.Addr().Unmap().String()},
-		{kernel.PersistentPort, decimal(c.Portal.Port())},
-		{kernel.RecoveryTimeout, recovery},
-		{kernel.Username, chap.Username},
-		{kernel.UsernameIn, chap.UsernameIn},
-		{kernel.Password, string(chap.Secret)},
-		{kernel.PasswordIn, string(chap.SecretIn)},
-		{kernel.FastAbort, flag(c.Timers.FastAbort)},
-		{kernel.AbortTimeout, wholeSeconds(c.Timers.Abort)},
-		{kernel.LUResetTimeout, wholeSeconds(c.Timers.LUReset)},
-		{kernel.TgtResetTimeout, wholeSeconds(c.Timers.TargetReset)},
-		{kernel.PingTimeout, wholeSeconds(c.Timers.NoopTimeout)},
-		{kernel.RecvTimeout, wholeSeconds(c.Timers.NoopInterval)},
-		{kernel.IfaceName, "default"},
-		{kernel.InitiatorName, c.InitiatorName},
-		{kernel.DiscoverySession, "0"},
-	}
-}
-
-// negotiated returns what the kernel is told after the login, in open-iscsi's
-// order (iscsi_session_set_neg_params). The digests work from then on.
-func negotiated(r *login.Result) []param {
-	return []param{
-		{kernel.MaxRecvDLength, decimal(r.MaxRecvDataSegmentLength)},
-		{kernel.MaxXmitDLength, decimal(r.MaxXmitDataSegmentLength)},
-		{kernel.HeaderDigest, flag(crc32c(r.HeaderDigest))},
-		{kernel.DataDigest, flag(crc32c(r.DataDigest))},
-		{kernel.InitialR2T, flag(r.InitialR2T)},
-		{kernel.MaxR2T, decimal(r.MaxOutstandingR2T)},
-		{kernel.ImmediateData, flag(r.ImmediateData)},
-		{kernel.FirstBurst, decimal(r.FirstBurstLength)},
-		{kernel.MaxBurst, decimal(r.MaxBurstLength)},
-		{kernel.PDUInOrder, flag(r.DataPDUInOrder)},
-		{kernel.DataSeqInOrder, flag(r.DataSequenceInOrder)},
-		{kernel.ERL, decimal(r.ErrorRecoveryLevel)},
-		{kernel.ExpStatSN, decimal(r.ExpStatSN)},
-		{kernel.TPGT, decimal(r.TargetPortalGroupTag)},
-	}
-}
-
-// set sets parameters. Those that this kernel does not know are left out.
-func (a *attempt) set(ctx context.Context, params []param) error {
-	for _, p := range params {
-		if p.value == "" {
-			continue
-		}
-		if err := a.conn.Set(ctx, p.name, p.value); err != nil && !errors.Is(err, unix.ENOSYS) {
-			return err
-		}
-	}
-	return nil
-}
-
-func crc32c(agreed []login.Digest) bool { return len(agreed) == 1 && agreed[0] == login.DigestCRC32C }
-
-func decimal[T uint8 | uint16 | uint32](n T) string { return strconv.FormatUint(uint64(n), 10) }
-
-func wholeSeconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
-
-func flag(b bool) string {
-	if b {
-		return "1"
-	}
-	return "0"
 }
 
 // redirectPortal returns where a target sends us; a port or zone that is not

@@ -30,7 +30,7 @@ type Config struct {
 	Timers        Timers
 	CmdsMax       uint16 // node.session.cmds_max
 	QueueDepth    uint16 // node.session.queue_depth
-	TCPWindow     int    // node.conn[0].tcp.window_size, bytes: SO_RCVBUF and SO_SNDBUF
+	TCPWindow     int    // node.conn[0].tcp.window_size, bytes: SO_RCVBUF and SO_SNDBUF; 0: the kernel's tuning
 }
 
 // Timers holds the node.*.timeo settings. They reach the kernel in whole seconds.
@@ -46,7 +46,8 @@ type Timers struct {
 }
 
 // Default returns the settings of a root: NOPs off and a replacement timeout of
-// 86400 s (open-iscsi's README, 8.2), the rest as open-iscsi has it.
+// 86400 s (open-iscsi's README, 8.2), the rest as
+// open-iscsi has it, but for TCPWindow.
 func Default() Config {
 	return Config{
 		Offer: login.Params{
@@ -75,7 +76,10 @@ func Default() Config {
 		},
 		CmdsMax:    128,
 		QueueDepth: 32,
-		TCPWindow:  512 << 10,
+		// open-iscsi asks for 512 KiB, which net.core.rmem_max usually cuts. Such
+		// a buffer fills up and reads stall on a closed TCP window, which the
+		// kernel's own tuning avoids.
+		TCPWindow: 0,
 	}
 }
 

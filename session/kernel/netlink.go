@@ -56,7 +56,7 @@ func Open(sys Sysfs) (*Netlink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("NETLINK_ISCSI: %w; check that the module scsi_transport_iscsi is loaded", err)
 	}
-	n, err := newNetlink(file, 0, handle)
+	n, err := New(file, 0, handle)
 	if err != nil {
 		file.Close()
 		return nil, err
@@ -64,7 +64,9 @@ func Open(sys Sysfs) (*Netlink, error) {
 	return n, nil
 }
 
-func newNetlink(file *os.File, port uint32, handle uint64) (*Netlink, error) {
+// New uses a netlink socket that is open and non-blocking, and takes messages
+// from one port of it only: 0 is the kernel; tests have others.
+func New(file *os.File, port uint32, handle uint64) (*Netlink, error) {
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -225,7 +227,8 @@ type request struct {
 	// descriptor is written into the message by putFD.
 	file  *os.File
 	putFD func(m []byte, fd int)
-	// late is called when the kernel did what nobody waited for any more.
+	// late undoes what the kernel did after ctx had ended. do waits for it a
+	// little longer.
 	late func(answer)
 }
 
@@ -251,8 +254,9 @@ func (n *Netlink) do(ctx context.Context, r request) (answer, error) {
 		answer answer
 		err    error
 	}
-	results := make(chan result)
+	results, ended := make(chan result), make(chan struct{})
 	go func() { // ends when the kernel has carried the command out
+		defer close(ended)
 		a, err := n.exchange(r)
 		<-n.turn
 		select {
@@ -270,6 +274,12 @@ func (n *Netlink) do(ctx context.Context, r request) (answer, error) {
 		}
 		return res.answer, nil
 	case <-ctx.Done():
+		if r.late != nil {
+			select {
+			case <-ended:
+			case <-time.After(answerTimeout):
+			}
+		}
 		return fail(fmt.Errorf("waited %s for the kernel: %w", since(start), ctx.Err()))
 	}
 }

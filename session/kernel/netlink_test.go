@@ -39,7 +39,7 @@ func newFakeKernel(t testing.TB) (*fakeKernel, *Netlink) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := newNetlink(file, k.port, testHandle)
+	n, err := New(file, k.port, testHandle)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,17 +289,17 @@ func TestContextEndsDuringCommand(t *testing.T) {
 	}()
 	session = <-received
 	cancel()
-	if err := <-created; !errors.Is(err, context.Canceled) {
-		t.Fatalf("error %v, want that of the context", err)
-	}
 
-	// The kernel made the session after all: it is taken back.
+	// The kernel makes the session after all: it is taken back.
 	k.answer(session, 42, 3)
 	undo := k.receive()
 	if c, sid := command(order.Uint16(undo[4:])), order.Uint32(undo[headerLen+offU:]); c != destroySession || sid != 42 {
 		t.Errorf("then came %v for session %d, want DESTROY_SESSION for 42", c, sid)
 	}
 	k.answer(undo)
+	if err := <-created; !errors.Is(err, context.Canceled) {
+		t.Fatalf("error %v, want that of the context", err)
+	}
 }
 
 func TestLostEventsWakeReceive(t *testing.T) {
