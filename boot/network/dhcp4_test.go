@@ -94,9 +94,9 @@ func TestDHCPSmallMTU(t *testing.T) {
 func TestDHCPClasslessRoutes(t *testing.T) {
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.dnsmasq(dhcpRange, "--dhcp-host=52:54:00:00:00:01,10.9.0.55", "--dhcp-option-force=option:router,10.9.0.9",
-			"--dhcp-option=option:classless-static-route,192.0.2.0/24,10.9.0.4,0.0.0.0/0,10.8.0.1,10.8.0.1/32,0.0.0.0,198.51.100.7/32,10.7.0.1")
+			"--dhcp-option=option:classless-static-route,192.0.2.0/24,10.9.0.4,0.0.0.0/0,10.8.0.1,10.8.0.0/24,0.0.0.0,198.51.100.7/32,10.7.0.1")
 		res := w.mustUp(Config{Name: "near0", DHCP: true})
-		want := []string{"default via 10.8.0.1", "10.7.0.1/32", "10.8.0.1/32", "10.9.0.0/24",
+		want := []string{"default via 10.8.0.1", "10.7.0.1/32", "10.8.0.0/24", "10.9.0.0/24",
 			"192.0.2.0/24 via 10.9.0.4", "198.51.100.7/32 via 10.7.0.1"}
 		if d := cmp.Diff(want, w.state().Routes); d != "" {
 			t.Errorf("routes (-want +got):\n%s", d)

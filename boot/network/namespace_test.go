@@ -226,8 +226,8 @@ func (w *world) dnsmasq(options ...string) {
 	if err != nil {
 		path = "/usr/sbin/dnsmasq"
 	}
-	args := append([]string{"--keep-in-foreground", "--log-facility=-", "--log-dhcp", "--conf-file=/dev/null",
-		"--port=0", "--user=root", "--group=root", "--pid-file=", "--interface=far0", "--bind-interfaces", "--no-ping",
+	args := append([]string{"--no-daemon", "--log-dhcp", "--conf-file=/dev/null",
+		"--port=0", "--pid-file=", "--interface=far0", "--bind-interfaces", "--no-ping",
 		"--dhcp-leasefile=" + filepath.Join(w.t.TempDir(), "leases"), "--dhcp-authoritative"}, options...)
 	cmd := exec.Command(path, args...)
 	out, in, err := os.Pipe()
