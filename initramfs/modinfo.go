@@ -44,7 +44,7 @@ const maxModinfo = 4 << 20
 func parseModule(data []byte) (*module, error) {
 	f, err := elf.NewFile(bytes.NewReader(data))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("not a kernel module: %w", err)
 	}
 	section := f.Section(".modinfo")
 	if section == nil || section.Type == elf.SHT_NOBITS {
