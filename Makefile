@@ -31,6 +31,7 @@ fuzz:
 	scripts/fuzz $(FUZZTIME)
 bench:
 	@scripts/setup test bench
+	@scripts/peer
 	go run ./qemu-tests/bench
 size: build
 	@scripts/setup test

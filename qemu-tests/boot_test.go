@@ -56,7 +56,7 @@ func checkRoot(t *testing.T, report Report, console string, port uint16, target 
 			t.Errorf("%s is not mounted once:\n%s", path, report["/proc/mounts"])
 		}
 	}
-	for _, name := range []string{"PATH=", "HOME=", "TERM="} {
+	for _, name := range []string{"HOME=", "TERM="} {
 		if !strings.Contains("\n"+report["environment"], "\n"+name) {
 			t.Errorf("init's environment has no %s:\n%s", name, report["environment"])
 		}

@@ -33,6 +33,7 @@ type Lab struct {
 	Busybox string // a static busybox
 	Accel   string // QEMU's accelerator: kvm or tcg
 	Repo    string // the root of this repository
+	Peer    string // the folder that scripts/peer makes for the bench
 }
 
 // NewLab finds what scripts/setup left, and probes the accelerator. The error
@@ -42,7 +43,7 @@ func NewLab(ctx context.Context) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	lab := &Lab{Busybox: filepath.Join(cache, "busybox-static", "bin", "busybox")}
+	lab := &Lab{Busybox: filepath.Join(cache, "busybox-static", "bin", "busybox"), Peer: filepath.Join(cache, "peer")}
 	if lab.Kernel, err = only(filepath.Join(cache, "linux-image-cloud-amd64", "boot", "vmlinuz-*")); err != nil {
 		return nil, err
 	}

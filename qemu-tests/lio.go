@@ -22,8 +22,8 @@ func (lab *Lab) StartLIO(ctx context.Context, dir string, t Target) (*LIO, error
 	if err != nil {
 		return nil, err
 	}
-	image, err := lab.guestImage(dir, lioInit, "virtio_pci", "virtio_net", "virtio_blk", "configfs",
-		"target_core_mod", "target_core_iblock", "iscsi_target_mod", "sha3_generic", "crc32c_generic")
+	image, err := lab.MakeGuest(dir, lioInit, []string{"virtio_pci", "virtio_net", "virtio_blk", "configfs",
+		"target_core_mod", "target_core_iblock", "iscsi_target_mod", "sha3_generic", "crc32c_generic"})
 	if err != nil {
 		return nil, err
 	}

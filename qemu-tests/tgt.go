@@ -29,8 +29,8 @@ type TGT struct {
 }
 
 // StartTGT starts a tgtd of its own, with its log and its control socket in
-// dir, which serves one target on a free port of the loopback.
-func StartTGT(ctx context.Context, dir string, t Target) (*TGT, error) {
+// dir, which serves the targets on one free port of the loopback.
+func StartTGT(ctx context.Context, dir string, targets ...Target) (*TGT, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -64,8 +64,8 @@ func StartTGT(ctx context.Context, dir string, t Target) (*TGT, error) {
 		return nil
 	}
 	err = tgt.await(ctx, admin)
-	if err == nil {
-		err = t.define(admin)
+	for i := 0; i < len(targets) && err == nil; i++ {
+		err = targets[i].define(strconv.Itoa(i+1), admin)
 	}
 	if err != nil {
 		tgt.Close()
@@ -96,21 +96,22 @@ func (t *TGT) await(ctx context.Context, admin func(...string) error) error {
 	}
 }
 
-func (t Target) define(admin func(...string) error) error {
+// define makes the target known to tgtd by the number tid.
+func (t Target) define(tid string, admin func(...string) error) error {
 	steps := [][]string{
-		{"--mode", "target", "--op", "new", "--tid", "1", "--targetname", t.Name},
-		{"--mode", "logicalunit", "--op", "new", "--tid", "1", "--lun", strconv.Itoa(t.LUN), "-b", t.Image},
-		{"--mode", "target", "--op", "bind", "--tid", "1", "-I", "ALL"},
+		{"--mode", "target", "--op", "new", "--tid", tid, "--targetname", t.Name},
+		{"--mode", "logicalunit", "--op", "new", "--tid", tid, "--lun", strconv.Itoa(t.LUN), "-b", t.Image},
+		{"--mode", "target", "--op", "bind", "--tid", tid, "-I", "ALL"},
 	}
 	if t.Username != "" {
 		steps = append(steps,
 			[]string{"--mode", "account", "--op", "new", "--user", t.Username, "--password", t.Secret},
-			[]string{"--mode", "account", "--op", "bind", "--tid", "1", "--user", t.Username})
+			[]string{"--mode", "account", "--op", "bind", "--tid", tid, "--user", t.Username})
 	}
 	if t.UsernameIn != "" {
 		steps = append(steps,
 			[]string{"--mode", "account", "--op", "new", "--user", t.UsernameIn, "--password", t.SecretIn},
-			[]string{"--mode", "account", "--op", "bind", "--tid", "1", "--user", t.UsernameIn, "--outgoing"})
+			[]string{"--mode", "account", "--op", "bind", "--tid", tid, "--user", t.UsernameIn, "--outgoing"})
 	}
 	for _, step := range steps {
 		if err := admin(step...); err != nil {

@@ -1,0 +1,240 @@
+// Bench measures rootlun and its peers side by side, in the same machine, round
+// after round in turn, and prints the medians and their ratios:
+//
+//   - boot: from the start of /init to the root's own init, against an image of
+//     Debian's initramfs-tools with open-iscsi;
+//   - login: from the start of `rootlun login` to the disk, against iscsistart.
+//
+// The times are the guest's own. It ends with code 1 when a ratio is over the
+// budget.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/rootlun/rootlun/initramfs"
+	qemutests "github.com/rootlun/rootlun/qemu-tests"
+)
+
+const (
+	target    = "iqn.2025-01.bench.rootlun:disk"
+	initiator = "iqn.2025-01.bench.rootlun:machine"
+	budget    = 0.2 // of the peer's time
+	limit     = 5 * time.Minute
+)
+
+func main() {
+	rounds := flag.Int("rounds", 5, "how often each is measured")
+	peerOnly := flag.Bool("peer", false, "measure the peers alone")
+	flag.Parse()
+	if err := bench(context.Background(), *rounds, *peerOnly); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// sample holds the milliseconds of each side, round by round.
+type sample struct{ own, peer []float64 }
+
+func bench(ctx context.Context, rounds int, peerOnly bool) error {
+	lab, err := qemutests.NewLab(ctx)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "rootlun-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	own := ""
+	if !peerOnly {
+		if own, err = lab.MakeImage(ctx, dir); err != nil {
+			return err
+		}
+	}
+	boot, err := measureBoots(ctx, lab, dir, own, rounds)
+	if err != nil {
+		return fmt.Errorf("boot: %w", err)
+	}
+	login, err := measureLogins(ctx, lab, dir, own, rounds)
+	if err != nil {
+		return fmt.Errorf("login: %w", err)
+	}
+	fmt.Printf("\nmedians of %d rounds, in ms of the guest's clock (QEMU, %s)\n", rounds, lab.Accel)
+	fmt.Printf("%-44s %9s %9s %7s %7s\n", "", "rootlun", "peer", "ratio", "budget")
+	return errors.Join(
+		compare("/init to the root's init; initramfs-tools", boot, peerOnly),
+		compare("login to the disk; iscsistart", login, peerOnly))
+}
+
+func compare(what string, s sample, peerOnly bool) error {
+	peer := median(s.peer)
+	if peerOnly {
+		fmt.Printf("%-44s %9s %9.0f\n", what, "", peer)
+		return nil
+	}
+	own := median(s.own)
+	fmt.Printf("%-44s %9.0f %9.0f %7.3f %7.3f\n", what, own, peer, own/peer, budget)
+	if own/peer > budget {
+		return fmt.Errorf("%s: %.3f of the peer's time is over the budget of %.3f", what, own/peer, budget)
+	}
+	return nil
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	if n := len(sorted); n%2 == 0 {
+		return (sorted[n/2-1] + sorted[n/2]) / 2
+	}
+	return sorted[len(sorted)/2]
+}
+
+// measureBoots boots the same root from the same target by each image.
+func measureBoots(ctx context.Context, lab *qemutests.Lab, dir, own string, rounds int) (s sample, err error) {
+	root, err := lab.MakeRoot(ctx, dir, "bench")
+	if err != nil {
+		return s, err
+	}
+	disk := qemutests.Target{Name: target, Image: root, LUN: 1}
+	tgt, err := qemutests.StartTGT(ctx, dir, disk)
+	if err != nil {
+		return s, err
+	}
+	defer tgt.Close()
+	common := []string{"ip=dhcp", "root=LABEL=" + qemutests.RootLabel, "ro"}
+	for round := range rounds {
+		if own != "" {
+			netroot := fmt.Sprintf("netroot=iscsi:%s::%d:%d:%s", qemutests.HostAddress, tgt.Port, disk.LUN, target)
+			ms, err := boot(ctx, lab, dir, own, append(common, netroot, "rd.iscsi.initiator="+initiator, "rd.emergency=poweroff"))
+			if err != nil {
+				return s, fmt.Errorf("rootlun: %w", err)
+			}
+			s.own = append(s.own, ms)
+		}
+		ms, err := boot(ctx, lab, dir, filepath.Join(lab.Peer, "initrd"), append(common,
+			"iscsi_initiator="+initiator, "iscsi_target_name="+target, "iscsi_target_ip="+qemutests.HostAddress,
+			fmt.Sprintf("iscsi_target_port=%d", tgt.Port), "iscsi_target_group=1"))
+		if err != nil {
+			return s, fmt.Errorf("initramfs-tools: %w", err)
+		}
+		s.peer = append(s.peer, ms)
+		fmt.Printf("boot, round %d: rootlun %s, initramfs-tools %.0f ms\n", round+1, last(s.own), ms)
+	}
+	return s, nil
+}
+
+func last(values []float64) string {
+	if len(values) == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f ms", values[len(values)-1])
+}
+
+// boot boots once and returns the time between two lines of the kernel's log.
+func boot(ctx context.Context, lab *qemutests.Lab, dir, image string, parameters []string) (float64, error) {
+	console, err := run(ctx, lab, qemutests.Machine{Dir: dir, Kernel: lab.Kernel, Initrd: image, Cmdline: parameters})
+	if err != nil {
+		return 0, err
+	}
+	start, err1 := find(console, `\[ *([0-9.]+)\] Run /init as init process`)
+	end, err2 := find(console, `\[ *([0-9.]+)\] root's init starts`)
+	if err := errors.Join(err1, err2); err != nil {
+		return 0, fmt.Errorf("%w in the console's log:\n%s", err, console)
+	}
+	return (end[0] - start[0]) * 1000, nil
+}
+
+//go:embed login-init
+var loginInit []byte
+
+// measureLogins logs in to a new target each time, all in one machine.
+func measureLogins(ctx context.Context, lab *qemutests.Lab, dir, own string, rounds int) (s sample, err error) {
+	disk := filepath.Join(dir, "root.img")
+	var targets []qemutests.Target
+	for i := range 2 * rounds {
+		targets = append(targets, qemutests.Target{Name: fmt.Sprintf("%s:%d", target, i+1), Image: disk, LUN: 1})
+	}
+	tgt, err := qemutests.StartTGT(ctx, dir, targets...)
+	if err != nil {
+		return s, err
+	}
+	defer tgt.Close()
+	stopwatch, peer := filepath.Join(dir, "stopwatch"), filepath.Join(dir, "iscsistart")
+	files := []initramfs.File{{Source: stopwatch, Destination: "/bin/stopwatch"}}
+	if err := lab.Compile(ctx, stopwatch, "./qemu-tests/guest/stopwatch"); err != nil {
+		return s, err
+	}
+	if err := os.Mkdir(peer, 0o755); err != nil {
+		return s, err
+	}
+	if out, err := exec.CommandContext(ctx, "tar", "-xf", filepath.Join(lab.Peer, "iscsistart.tar"), "-C", peer).CombinedOutput(); err != nil {
+		return s, fmt.Errorf("tar: %w: %s", err, out)
+	}
+	for _, folder := range []string{"sbin", "lib", "lib64"} {
+		files = append(files, initramfs.File{Source: filepath.Join(peer, folder), Destination: "/" + folder})
+	}
+	if own != "" {
+		files = append(files, initramfs.File{Source: filepath.Join(dir, "rootlun"), Destination: "/usr/bin/rootlun"})
+	}
+	image, err := lab.MakeGuest(dir, loginInit, []string{"virtio_pci", "virtio_net", "sd_mod", "iscsi_tcp", "crc32c_generic"}, files...)
+	if err != nil {
+		return s, err
+	}
+	console, err := run(ctx, lab, qemutests.Machine{
+		Dir: dir, Kernel: lab.Kernel, Initrd: image,
+		Cmdline: []string{"quiet", "bench.portal=" + qemutests.HostAddress, fmt.Sprint("bench.port=", tgt.Port),
+			"bench.target=" + target, fmt.Sprint("bench.rounds=", rounds)},
+	})
+	if err != nil {
+		return s, err
+	}
+	s.peer, err = find(console, `login: iscsistart[^@]*?stopwatch: disk ([0-9.]+)`)
+	if err == nil && own != "" {
+		s.own, err = find(console, `login: rootlun[^@]*?stopwatch: disk ([0-9.]+)`)
+	}
+	if err != nil || len(s.peer) != rounds || own != "" && len(s.own) != rounds {
+		return s, fmt.Errorf("not every login was measured: %w; the console's log:\n%s", err, console)
+	}
+	return s, nil
+}
+
+// run runs a machine to its end and returns what its console showed.
+func run(ctx context.Context, lab *qemutests.Lab, m qemutests.Machine) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	r, err := lab.Start(ctx, m)
+	if err != nil {
+		return "", err
+	}
+	if err := r.Wait(); err != nil {
+		return "", fmt.Errorf("%w; the console's log:\n%s", err, r.Console)
+	}
+	return r.Console.String(), nil
+}
+
+// find returns the numbers that the pattern's group finds.
+func find(text, pattern string) ([]float64, error) {
+	var found []float64
+	for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		n, err := strconv.ParseFloat(match[1], 64)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, n)
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%s is not there", pattern)
+	}
+	return found, nil
+}
