@@ -88,7 +88,7 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 }
 
 func cmdline(more []string) string {
-	return strings.Join(append([]string{"console=ttyS0", "panic=-1"}, more...), " ")
+	return strings.Join(append([]string{"console=ttyS0 no_timer_check", "panic=-1"}, more...), " ")
 }
 
 // Wait waits for the machine's own end.
