@@ -34,6 +34,8 @@ const (
 
 func (a Algorithm) String() string {
 	switch a {
+	case 0:
+		return "none"
 	case MD5:
 		return "MD5"
 	case SHA1:

@@ -66,6 +66,9 @@ func (e *StatusError) text() string {
 		if !e.CHAP {
 			return "it wants authentication, and no credentials are configured"
 		}
+		if e.Algorithm == 0 {
+			return "it does not take CHAP from us, or none of the digests offered; check which authentication it is set to"
+		}
 		return "authentication failed" + with(e.Algorithm) + "; check user name and secret on both sides"
 	case 0x0202:
 		return "this initiator may not use the target; check the initiator name and the target's access list"
