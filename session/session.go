@@ -46,8 +46,8 @@ type Timers struct {
 }
 
 // Default returns the settings of a root: NOPs off and a replacement timeout of
-// 86400 s (open-iscsi's README, 8.2), the rest as
-// open-iscsi has it, but for TCPWindow.
+// 86400 s (open-iscsi's README, 8.2), the rest but TCPWindow as open-iscsi has
+// it.
 func Default() Config {
 	return Config{
 		Offer: login.Params{

@@ -3,9 +3,7 @@ package kernel
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"strconv"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -147,11 +145,6 @@ func (c *Conn) Set(ctx context.Context, p Param, value string) error {
 	return err
 }
 
-// SetUint is Set with a decimal number.
-func (c *Conn) SetUint(ctx context.Context, p Param, value uint64) error {
-	return c.Set(ctx, p, strconv.FormatUint(value, 10))
-}
-
 // SendPDU sends a PDU: its header (48 bytes) and its data, without padding. The
 // kernel writes the task tag and CmdSN. Of login and text requests only one may
 // be unanswered (unix.EPERM).
@@ -189,5 +182,3 @@ func (c *Conn) Destroy(ctx context.Context) error {
 	}
 	return err
 }
-
-func (c *Conn) String() string { return fmt.Sprintf("connection %d:%d", c.sid, c.cid) }

@@ -118,7 +118,7 @@ func TestCommands(t *testing.T) {
 			"1100 11000000" + handle + "07000000 01000000 00000000000000000000000000000000" + noAnswer},
 		{"STOP_CONN", func(ctx context.Context, _ *Netlink, c *Conn) error { return c.Stop(ctx, StopRecover) },
 			"1200 12000000" + handle + "07000000 01000000 0000000000000000 03000000 00000000" + noAnswer},
-		{"SET_PARAM", func(ctx context.Context, _ *Netlink, c *Conn) error { return c.SetUint(ctx, MaxBurst, 262144) },
+		{"SET_PARAM", func(ctx context.Context, _ *Netlink, c *Conn) error { return c.Set(ctx, MaxBurst, "262144") },
 			"1000 10000000" + handle + "07000000 01000000 08000000 07000000 0000000000000000" + noAnswer + "32363231343400"},
 		{"SEND_PDU", func(ctx context.Context, _ *Netlink, c *Conn) error {
 			return c.SendPDU(ctx, []byte{0x43, 0x87}, []byte("k=v"))
