@@ -10,7 +10,7 @@ export PATH := $(cache)/go/bin:$(PATH):/usr/sbin:/sbin
 export CGO_ENABLED := 0
 
 version = $(shell git describe --tags --always --dirty)
-flags = -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(version)"
+flags = -buildvcs=false -trimpath -gcflags=all=-l -ldflags "-s -w -funcalign=1 -X main.version=$(version)"
 FUZZTIME ?= 30s
 
 .PHONY: build test demo lint fuzz bench size
