@@ -408,6 +408,7 @@ func TestSysfsQuirks(t *testing.T) {
 		{"ethernet0/vlan", "x\n", func(p *Plan) { p.NICs[0].VLAN = 0 }, "expected a number"},
 		{"ethernet0/hostname", "a\x1bb\n", func(p *Plan) { p.NICs[0].Hostname = "" }, "control character"},
 		{"target0/chap-secret", "secret with\nnewline\n", func(p *Plan) { p.Targets[0].CHAP.Password = "secret with\nnewline" }, ""},
+		{"target0/chap-secret", " secret with blanks \n", func(p *Plan) { p.Targets[0].CHAP.Password = " secret with blanks " }, ""},
 		{"target0/port", "0\n", func(p *Plan) {}, ""},
 		{"target0/lun", "010000000\n", func(p *Plan) { p.Targets[0].LUN = lun(16) }, ""},
 	} {

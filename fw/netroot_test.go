@@ -163,7 +163,7 @@ func TestSingle(t *testing.T) {
 		line := "rd.iscsi.initiator=iqn.2009-06.dracut:host rd.iscsi.target.name=iqn.2009-06.dracut:a rd.iscsi.target.ip=[2001:db8::1] " +
 			"rd.iscsi.target.port=3261 rd.iscsi.target.lun=3 rd.iscsi.target.group=1 rd.iscsi.username=u rd.iscsi.password=secret-of-u " +
 			"rd.iscsi.in.username=v rd.iscsi.in.password=secret-of-v"
-		if old {
+		if old { // the LUN has no old name
 			line = strings.NewReplacer("rd.iscsi.target.lun", "rd.iscsi.target.lun" /* it has no old name */, "rd.iscsi.target.", "iscsi_target_",
 				"rd.iscsi.in.", "iscsi_in_", "rd.iscsi.", "iscsi_").Replace(line)
 		}

@@ -15,7 +15,7 @@ func standardModules() []string {
 		vmxnet3 hv_netvsc xen_netfront ena gve mana
 
 		e1000 e1000e igb igbvf igc ixgbe ixgbevf i40e iavf ice idpf fm10k e100
-		tg3 bnx2 bnx2x bnxt_en b44
+		tg3 bnx2 bnx2x bnxt_en
 		mlx4_core mlx4_en mlx5_core
 		r8169 8139too 8139cp
 		atlantic alx atl1 atl1c atl1e atl2

@@ -127,7 +127,7 @@ func TestInitArguments(t *testing.T) {
 	s := newScene(t)
 	target := s.target()
 	port := s.tgt(target)
-	report, _ := s.boot(s.machine(netroot("", port, target), iname, "ip=dhcp", "root=/dev/sda", "init=/sbin/init", "--", "single", "two"))
+	report, _ := s.boot(s.machine(netroot("", port, target), iname, static, "root=/dev/sda", "init=/sbin/init", "--", "single", "two"))
 	if got := report.Text("arguments"); got != "/sbin/init single two" {
 		t.Errorf("init was started as %q", got)
 	}
@@ -137,7 +137,7 @@ func TestReboot(t *testing.T) {
 	s := newScene(t)
 	target := s.target()
 	port := s.tgt(target)
-	_, console := s.boot(s.machine(netroot("", port, target), iname, "ip=dhcp", "test.end=reboot"))
+	_, console := s.boot(s.machine(netroot("", port, target), iname, static, "test.end=reboot"))
 	if !strings.Contains(console, "reboot: Restarting system") {
 		t.Error("the machine did not reboot")
 	}

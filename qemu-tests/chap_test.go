@@ -46,7 +46,7 @@ func TestCHAPOnCommandLine(t *testing.T) {
 	target := s.chapTarget(true)
 	port := s.tgt(target)
 	credentials := strings.Join([]string{target.Username, target.Secret, target.UsernameIn, target.SecretIn}, ":") + "@"
-	report, console := s.boot(s.machine(netroot(credentials, port, target), iname, "ip=dhcp"))
+	report, console := s.boot(s.machine(netroot(credentials, port, target), iname, static))
 	checkRoot(t, report, console, port, target)
 }
 

@@ -17,7 +17,7 @@ func TestTargetRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	target := Target{Name: targetName, LUN: 1}
-	console := s.fail(s.machine(netroot("", uint16(port), target), iname, "ip=dhcp", deadline))
+	console := s.fail(s.machine(netroot("", uint16(port), target), iname, static, deadline))
 	shows(t, console, target.Name, fmt.Sprintf("%s:%d", HostAddress, port), "refused", "reboot: Power down")
 }
 
@@ -27,7 +27,7 @@ func TestTargetAbsent(t *testing.T) {
 			s := newScene(t)
 			port := start(s, s.target())
 			other := Target{Name: targetName + ".other", LUN: 1}
-			console := s.fail(s.machine(netroot("", port, other), iname, "ip=dhcp", deadline))
+			console := s.fail(s.machine(netroot("", port, other), iname, static, deadline))
 			shows(t, console, other.Name, "target", "reboot: Power down")
 			if name == "tgt" { // LIO says "target error" of a target that it does not know
 				shows(t, console, "not found")
@@ -41,7 +41,7 @@ func TestLUNAbsent(t *testing.T) {
 	target := s.target()
 	port := s.tgt(target)
 	target.LUN = 7
-	console := s.fail(s.machine(netroot("", port, target), iname, "ip=dhcp", deadline))
+	console := s.fail(s.machine(netroot("", port, target), iname, static, deadline))
 	shows(t, console, target.Name, "LUN 7", "reboot: Power down")
 }
 

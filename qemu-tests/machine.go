@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // Machine says what a machine is made of.
@@ -72,6 +73,7 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 		cmd.Stdin = m.Stdin
 	}
 	fmt.Fprintln(log, cmd)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing outlives a test that is killed
 	if err := cmd.Start(); err != nil {
 		cancel()
 		return nil, errors.Join(err, log.Close())

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -45,6 +46,7 @@ func StartTGT(ctx context.Context, dir string, targets ...Target) (*TGT, error) 
 	ctx, cancel := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, "tgtd", "-f", "--iscsi", fmt.Sprintf("portal=127.0.0.1:%d", port))
 	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing outlives a test that is killed
 	if err := cmd.Start(); err != nil {
 		cancel()
 		return nil, err

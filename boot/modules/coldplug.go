@@ -30,6 +30,7 @@ func listenUevents() (events, error) { return kernel.ListenUevents() }
 func (l *Loader) Coldplug(ctx context.Context) error {
 	queue, err := l.listen() // before the walk, so that no device is missed
 	if err != nil {
+		close(l.coldplugged)
 		return fmt.Errorf("watch for devices: %w", err)
 	}
 	defer queue.Close()
@@ -58,7 +59,7 @@ func (l *Loader) Coldplug(ctx context.Context) error {
 }
 
 // Coldplugged is closed when Coldplug has loaded the drivers of all devices
-// that it found at the start and that appeared through these.
+// that it found at the start and that appeared through these, or has failed.
 func (l *Loader) Coldplugged() <-chan struct{} { return l.coldplugged }
 
 // atOnce is how many modules are loaded at once. A driver that waits for its

@@ -38,13 +38,17 @@ type alias struct {
 	module  string
 }
 
-// readIndex reads the files below dir, as far as they are there.
-func readIndex(dir string) (*index, error) {
-	ix := &index{
+func newIndex() *index {
+	return &index{
 		modules: map[string]*module{},
 		builtin: map[string]bool{},
 		aliases: map[string][]alias{},
 	}
+}
+
+// readIndex reads the files below dir, as far as they are there.
+func readIndex(dir string) (*index, error) {
+	ix := newIndex()
 	for _, file := range []struct {
 		name  string
 		parse func(text string)
