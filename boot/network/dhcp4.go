@@ -3,6 +3,7 @@ package network
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -74,10 +75,7 @@ func (d *dhcp4) heard() string {
 // lease goes from DISCOVER to ACK, and starts again where a server refuses its
 // own offer (DHCPNAK) or is not heard of any more.
 func (d *dhcp4) lease(ctx context.Context, hostname string) (*answer, error) {
-	discover, err := d.discover(hostname)
-	if err != nil {
-		return nil, err
-	}
+	discover := d.discover(hostname)
 	for {
 		offer, err := d.exchange(ctx, discover, 0, "offer", func(m *dhcpv4.DHCPv4) bool {
 			return m.MessageType() == dhcpv4.MessageTypeOffer && d.sane(m, "offer")
@@ -118,30 +116,37 @@ func (d *dhcp4) lease(ctx context.Context, hostname string) (*answer, error) {
 
 // discover makes the DISCOVER. The client identifier is that of firmware and
 // iPXE, type and MAC (RFC 2132, 9.14), so that the server gives the same
-// address again.
-func (d *dhcp4) discover(hostname string) (*dhcpv4.DHCPv4, error) {
-	m, err := dhcpv4.New(
-		dhcpv4.WithHwAddr(d.mac),
-		dhcpv4.WithMessageType(dhcpv4.MessageTypeDiscover),
-		dhcpv4.WithOption(dhcpv4.OptMaxMessageSize(nclient4.MaxMessageSize)),
-		dhcpv4.WithOption(dhcpv4.OptClientIdentifier(append([]byte{unix.ARPHRD_ETHER}, d.mac...))),
-		dhcpv4.WithOption(dhcpv4.OptParameterRequestList(
-			dhcpv4.OptionSubnetMask,
-			dhcpv4.OptionClasslessStaticRoute, // before the router (RFC 3442)
-			dhcpv4.OptionRouter,
-			dhcpv4.OptionDomainNameServer,
-			dhcpv4.OptionHostName,
-			dhcpv4.OptionDomainName,
-			dhcpv4.OptionRootPath,
-			dhcpv4.OptionInterfaceMTU,
-			dhcpv4.OptionIPAddressLeaseTime,
-			dhcpv4.OptionServerIdentifier,
-			optionInitiatorName,
-		)))
-	if err == nil && hostname != "" {
+// address again. The library's own constructors take the transaction ID from
+// the kernel's random numbers, and wait for minutes where these are not ready
+// this early; it needs to differ, not to be secret.
+func (d *dhcp4) discover(hostname string) *dhcpv4.DHCPv4 {
+	m := &dhcpv4.DHCPv4{
+		OpCode:       dhcpv4.OpcodeBootRequest,
+		HWType:       unix.ARPHRD_ETHER,
+		ClientHWAddr: d.mac,
+		Options:      dhcpv4.Options{},
+	}
+	binary.BigEndian.PutUint32(m.TransactionID[:], rand.Uint32())
+	m.UpdateOption(dhcpv4.OptMessageType(dhcpv4.MessageTypeDiscover))
+	m.UpdateOption(dhcpv4.OptMaxMessageSize(nclient4.MaxMessageSize))
+	m.UpdateOption(dhcpv4.OptClientIdentifier(append([]byte{unix.ARPHRD_ETHER}, d.mac...)))
+	m.UpdateOption(dhcpv4.OptParameterRequestList(
+		dhcpv4.OptionSubnetMask,
+		dhcpv4.OptionClasslessStaticRoute, // before the router (RFC 3442)
+		dhcpv4.OptionRouter,
+		dhcpv4.OptionDomainNameServer,
+		dhcpv4.OptionHostName,
+		dhcpv4.OptionDomainName,
+		dhcpv4.OptionRootPath,
+		dhcpv4.OptionInterfaceMTU,
+		dhcpv4.OptionIPAddressLeaseTime,
+		dhcpv4.OptionServerIdentifier,
+		optionInitiatorName,
+	))
+	if hostname != "" {
 		m.UpdateOption(dhcpv4.OptHostName(hostname))
 	}
-	return m, err
+	return m
 }
 
 // errNoAnswer says that nobody answered as many messages as were to be sent.

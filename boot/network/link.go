@@ -163,6 +163,10 @@ func (n *nic) raise(mtu int) error {
 		return nil
 	}
 	n.onFailure(func() error { return setUp(n.index, false) })
+	var err error
+	if n.link, err = getLink(n.index); err != nil {
+		return n.fail(err, "cannot be looked at")
+	}
 	if err := setUp(n.index, true); err != nil {
 		return n.fail(err, "cannot be brought up; check the kernel log, and that the initramfs has the firmware of the NIC")
 	}
@@ -208,8 +212,7 @@ func (n *nic) awaitCarrier(ctx context.Context, limit time.Duration) error {
 		if err != nil {
 			return false, err
 		}
-		n.flags = l.flags
-		return l.running(), nil
+		return l.running() || n.ready(l), nil
 	})
 	switch {
 	case err == nil:
@@ -223,6 +226,14 @@ func (n *nic) awaitCarrier(ctx context.Context, limit time.Duration) error {
 	default:
 		return n.fail(err, "its link cannot be awaited")
 	}
+}
+
+// ready says whether now, a link that is up, can be used though it does not
+// count as running yet: it had its carrier before it was set up, as virtio's
+// may, so the kernel started the queue as it set it up. It takes notice of such
+// a carrier as much as a second later (linkwatch_urgent_event).
+func (l link) ready(now link) bool {
+	return l.carrier && now.carrier && l.changes == now.changes
 }
 
 // seconds writes a duration as the console does.

@@ -253,3 +253,22 @@ func TestChoose(t *testing.T) {
 		})
 	}
 }
+
+// The carrier alone does when the link had it before it was set up.
+func TestReady(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		before, now link
+		want        bool
+	}{
+		{"carrier all the time", link{carrier: true, changes: 1}, link{carrier: true, changes: 1}, true},
+		{"carrier came since", link{changes: 1}, link{carrier: true, changes: 2}, false},
+		{"carrier went and came back", link{carrier: true, changes: 1}, link{carrier: true, changes: 3}, false},
+		{"carrier went", link{carrier: true, changes: 1}, link{changes: 2}, false},
+		{"no carrier", link{}, link{}, false},
+	} {
+		if got := test.before.ready(test.now); got != test.want {
+			t.Errorf("%s: %t", test.name, got)
+		}
+	}
+}

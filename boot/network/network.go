@@ -103,7 +103,7 @@ type host struct {
 
 // nic is a NIC on its way up.
 type nic struct {
-	link
+	link      // as it was before it was set up, but for the MTU
 	driver    string
 	addresses []netip.Prefix
 	p         Progress

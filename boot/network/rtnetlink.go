@@ -26,14 +26,16 @@ type link struct {
 	permanent net.HardwareAddr // the MAC it was made with; nil where the driver does not say
 	flags     uint32           // IFF_*
 	ethernet  bool
+	carrier   bool // also of a link that is not up
+	changes   int  // how often the carrier came or went
 }
 
 func (l link) up() bool { return l.flags&unix.IFF_UP != 0 }
 
-// running says that the link has carrier and can send. IFF_LOWER_UP is the
-// carrier; IFF_RUNNING follows it when the kernel has started the transmit
-// queue, before which packets are dropped (net/core/link_watch.c), but it is
-// also set while the kernel knows nothing of the link yet (IF_OPER_UNKNOWN).
+// running says that the link has carrier and that the kernel knows: it starts
+// the transmit queue when it takes notice of the carrier, and drops packets
+// before (net/core/link_watch.c). IFF_LOWER_UP is the carrier, IFF_RUNNING the
+// notice; the latter alone is also set where nothing is known of the link yet.
 func (l link) running() bool {
 	const want = unix.IFF_LOWER_UP | unix.IFF_RUNNING
 	return l.flags&want == want
@@ -113,6 +115,10 @@ func parseLink(m []byte) (link, error) {
 			l.mtu = attrUint32(a.Value)
 		case unix.IFLA_MASTER:
 			l.master = attrUint32(a.Value)
+		case unix.IFLA_CARRIER:
+			l.carrier = len(a.Value) > 0 && a.Value[0] != 0
+		case unix.IFLA_CARRIER_CHANGES:
+			l.changes = attrUint32(a.Value)
 		}
 	}
 	return l, nil
@@ -152,7 +158,7 @@ func listAddresses(index int) ([]netip.Prefix, error) {
 			return nil, fmt.Errorf("RTM_NEWADDR of %d bytes", len(m))
 		}
 		head := nl.DeserializeIfAddrmsg(m)
-		if int(head.Index) != index || head.Scope != unix.RT_SCOPE_UNIVERSE {
+		if int(head.Index) != index || head.Scope >= unix.RT_SCOPE_LINK {
 			continue
 		}
 		attrs, err := nl.ParseRouteAttr(m[unix.SizeofIfAddrmsg:])
