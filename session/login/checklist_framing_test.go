@@ -208,6 +208,12 @@ func TestChecklistFraming(t *testing.T) {
 			})
 		}
 		bad[protocol](t, "data segment of 8193 bytes", with(noAuth(), raw(func(p *pdu.PDU) { p.SetData(make([]byte, 8193)) })))
+		target := targettest.New(t, with(noAuth(), raw(func(p *pdu.PDU) { p.SetData(make([]byte, 8193)) })))
+		conn := target.Dial()
+		conn.MaxData = 1 << 20 // a Conn that takes what the login must not
+		if _, err := login.Login(t.Context(), conn, target.Login()); !errors.As(err, new(protocol)) {
+			t.Errorf("8193 bytes from a lenient Conn: %v", err)
+		}
 		bad[protocol](t, "data segment of 16777215 bytes", with(noAuth(), raw(func(p *pdu.PDU) { copy(p.Header[5:], "\xff\xff\xff") })))
 		bad[protocol](t, "additional header", with(noAuth(), raw(func(p *pdu.PDU) { p.Header[4] = 1 })))
 		good(t, 1, with(noAuth(), raw(func(p *pdu.PDU) { p.SetData(nil) })))

@@ -117,14 +117,15 @@ func (t *Target) Connections() int {
 	return t.count
 }
 
+var _ login.Conn = (*pdu.Stream)(nil) // what Dial returns
+
 // Dial connects to the target. The connection ends with the test.
 func (t *Target) Dial() *pdu.Stream {
 	t.tb.Helper()
 	return Dial(t.tb, t.Addr())
 }
 
-// Dial connects to a portal. The connection ends with the test. What it returns
-// is a login.Conn.
+// Dial connects to a portal. The connection ends with the test.
 func Dial(tb testing.TB, addr string) *pdu.Stream {
 	tb.Helper()
 	c, err := net.Dial("tcp", addr)
