@@ -30,7 +30,7 @@ func TestTargetAbsent(t *testing.T) {
 			console := s.fail(s.machine(netroot("", port, other), iname, static, deadline))
 			shows(t, console, other.Name, "target", "reboot: Power down")
 			if name == "tgt" { // LIO says "target error" of a target that it does not know
-				shows(t, console, "not found")
+				shows(t, console, "no such target")
 			}
 		})
 	}
