@@ -6,14 +6,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
-	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,19 +24,13 @@ func (n *nic) dhcp4(ctx context.Context, retransmit time.Duration, cfg Config) (
 	defer cancel()
 	defer n.p.Wait("DHCP on "+n.name, cfg.DHCPTimeout)()
 
-	conn, err := nclient4.NewRawUDPConn(n.name, nclient4.ClientPort)
+	conn, err := openPacket(n.index, n.mac)
 	if err != nil {
 		return nil, n.fail(err, "cannot open a packet socket for DHCP; check that the kernel has af_packet")
 	}
-	client, err := nclient4.NewWithConn(steadyConn{conn}, n.mac,
-		nclient4.WithRetry(1), nclient4.WithTimeout(2*cfg.DHCPTimeout)) // exchange sees to both
-	if err != nil {
-		conn.Close()
-		return nil, n.fail(err, "cannot ask for an address by DHCP")
-	}
-	defer client.Close()
+	defer conn.Close()
 
-	d := dhcp4{nic: n, client: client, retransmit: retransmit, start: time.Now()}
+	d := dhcp4{nic: n, conn: conn, retransmit: retransmit, start: time.Now()}
 	a, err := d.lease(limit, cfg.Hostname)
 	switch {
 	case err == nil:
@@ -56,7 +48,7 @@ func (n *nic) dhcp4(ctx context.Context, retransmit time.Duration, cfg Config) (
 // dhcp4 is the client's side of getting one lease.
 type dhcp4 struct {
 	*nic
-	client     *nclient4.Client
+	conn       *packetConn
 	retransmit time.Duration // the first delay
 	start      time.Time
 	offers     int
@@ -128,7 +120,7 @@ func (d *dhcp4) discover(hostname string) *dhcpv4.DHCPv4 {
 	}
 	binary.BigEndian.PutUint32(m.TransactionID[:], rand.Uint32())
 	m.UpdateOption(dhcpv4.OptMessageType(dhcpv4.MessageTypeDiscover))
-	m.UpdateOption(dhcpv4.OptMaxMessageSize(nclient4.MaxMessageSize))
+	m.UpdateOption(dhcpv4.OptMaxMessageSize(maxMessage))
 	m.UpdateOption(dhcpv4.OptClientIdentifier(append([]byte{unix.ARPHRD_ETHER}, d.mac...)))
 	m.UpdateOption(dhcpv4.OptParameterRequestList(
 		dhcpv4.OptionSubnetMask,
@@ -153,25 +145,25 @@ func (d *dhcp4) discover(hostname string) *dhcpv4.DHCPv4 {
 var errNoAnswer = errors.New("no answer")
 
 // exchange sends m until an answer comes that accept takes, at most tries
-// times, or without an end when tries is 0. The library sends once a call and
-// takes the first answer: its own retransmission neither jitters nor tells.
-func (d *dhcp4) exchange(ctx context.Context, m *dhcpv4.DHCPv4, tries int, what string, accept nclient4.Matcher) (*dhcpv4.DHCPv4, error) {
+// times, or without an end when tries is 0.
+func (d *dhcp4) exchange(ctx context.Context, m *dhcpv4.DHCPv4, tries int, what string, accept func(*dhcpv4.DHCPv4) bool) (*dhcpv4.DHCPv4, error) {
 	for try := 0; tries == 0 || try < tries; try++ {
 		m.NumSeconds = uint16(min(time.Since(d.start)/time.Second, 65535))
 		delay := d.delay(try)
 		attempt, cancel := context.WithTimeout(ctx, delay)
-		answer, err := d.client.SendAndRead(attempt, nclient4.DefaultServers, m, accept)
-		if err == nil {
-			cancel()
-			return answer, nil
-		}
-		if attempt.Err() == nil {
+		if err := d.conn.send(m); err != nil {
 			d.p.Printf("%s: DHCP message not sent: %v", d.name, err) // the link is down
 		}
-		<-attempt.Done()
+		answer, err := d.conn.receive(attempt, m.TransactionID, accept)
+		ended := attempt.Err() != nil
 		cancel()
-		if ctx.Err() != nil {
+		switch {
+		case err == nil:
+			return answer, nil
+		case ctx.Err() != nil:
 			return nil, ctx.Err()
+		case !ended:
+			return nil, err
 		}
 		d.p.Printf("%s: no DHCP %s in %s (try %d)", d.name, what, delay.Round(10*time.Millisecond), try+1)
 	}
@@ -209,18 +201,5 @@ func pause(ctx context.Context, d time.Duration) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// steadyConn goes on reading where the library would stop for good: after the
-// link went down for a moment (ENETDOWN), and after an empty packet (EOF).
-type steadyConn struct{ net.PacketConn }
-
-func (c steadyConn) ReadFrom(b []byte) (int, net.Addr, error) {
-	for {
-		n, from, err := c.PacketConn.ReadFrom(b)
-		if !errors.Is(err, unix.ENETDOWN) && !errors.Is(err, io.EOF) {
-			return n, from, err
-		}
 	}
 }
