@@ -87,13 +87,11 @@ func openRoot(ctx context.Context, c *Console, plan *fw.Plan, path *Path, driver
 	if err != nil {
 		return "", fail("find the root file system", err)
 	}
-	for _, module := range []string{dev.Type, plan.Root.FSType} {
-		if module == "" || module == "auto" {
-			continue
-		}
-		if err := drivers.Load(module); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			c.Printf("warning: %v", err)
-		}
+	if plan.Root.FSType != "" && plan.Root.FSType != "auto" {
+		dev.Type = plan.Root.FSType
+	}
+	if err := drivers.Load("fs-" + dev.Type); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.Printf("warning: %v", err)
 	}
 	if err := mountRoot(dev, plan.Root); err != nil {
 		return "", fail("mount the root", err)

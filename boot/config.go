@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 
 	"github.com/rootlun/rootlun/boot/network"
 	"github.com/rootlun/rootlun/fw"
@@ -37,12 +36,11 @@ func sessionConfig(plan *fw.Plan, t fw.Target) (session.Config, error) {
 	return cfg, nil
 }
 
-func hostPort(t fw.Target) string { return net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port))) }
-
 // nicSet brings up the plan's NICs, each once.
 type nicSet struct {
 	console *Console
 	plan    *fw.Plan
+	settled <-chan struct{} // closed when the hardware that is there has its drivers
 	up      map[int]nicUp
 }
 
@@ -107,6 +105,13 @@ func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) 
 	}
 	if nic.VLAN != 0 || nic.SetMAC != "" {
 		return nil, fmt.Errorf("NIC %s: a VLAN, or another MAC than its own, can't be set up yet", planNIC(nic))
+	}
+	if nic.Name == "" && nic.MAC == "" { // which is the only one is known when all are there
+		select {
+		case <-n.settled:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("the drivers of the NICs were not loaded in time: %w", ctx.Err())
+		}
 	}
 	result, err := network.Up(ctx, networkConfig(n.plan, index, nic), n.console)
 	if err != nil && nic.DHCP && len(nic.Address) > 0 && ctx.Err() == nil {

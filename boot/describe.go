@@ -17,7 +17,7 @@ func describePlan(c *Console, p *fw.Plan) {
 		c.Step("plan", "NIC %s (%s)", planNIC(n), n.From)
 	}
 	for _, t := range p.Targets {
-		c.Step("plan", "target %s at %s, LUN %d, %s (%s)", t.Name, hostPort(t), t.LUN.Uint64(), planAuth(t.CHAP), t.From)
+		c.Step("plan", "target %s at %s, LUN %d, %s (%s)", t.Name, t.Portal(), t.LUN.Uint64(), planAuth(t), t.From)
 	}
 }
 
@@ -41,25 +41,14 @@ func planNIC(n fw.NIC) string {
 	return strings.Join(strings.Fields(strings.Join(words, " ")), " ")
 }
 
-func planAuth(c *fw.CHAP) string {
-	switch authType(c) {
+func planAuth(t fw.Target) string {
+	switch t.Auth() {
 	case "chap":
-		return "CHAP as " + c.Username
+		return "CHAP as " + t.CHAP.Username
 	case "mutual":
-		return "mutual CHAP as " + c.Username
+		return "mutual CHAP as " + t.CHAP.Username
 	}
 	return "no authentication"
-}
-
-// authType is none, chap or mutual.
-func authType(c *fw.CHAP) string {
-	switch {
-	case c == nil:
-		return "none"
-	case c.PasswordIn != "":
-		return "mutual"
-	}
-	return "chap"
 }
 
 func describeNIC(r *network.Result) string {
@@ -88,8 +77,8 @@ func writeState(c *Console, version string, plan *fw.Plan, p *Path, init string)
 			Address: p.NIC.Address, DNS: p.NIC.DNS,
 		},
 		Target: handoff.Target{
-			Name: p.Target.Name, Portal: hostPort(p.Target), LUN: p.Target.LUN.Uint64(),
-			Auth: authType(p.Target.CHAP), From: p.Target.From,
+			Name: p.Target.Name, Portal: p.Target.Portal(), LUN: p.Target.LUN.Uint64(),
+			Auth: p.Target.Auth(), From: p.Target.From,
 		},
 		Session: handoff.Session{
 			SID: p.Session.SID, TPGT: p.Session.TargetPortalGroupTag, ReplacementTimeout: seconds(timers.Replacement),

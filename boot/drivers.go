@@ -15,10 +15,11 @@ import (
 // errNoDevice is what a driver says that found no hardware of its own.
 var errNoDevice error = unix.ENODEV
 
-// needed are loaded before the login whatever the hardware: the initiator, the
-// disk driver, and the checksum that iscsi_tcp and file systems ask the crypto
-// layer for by name (drivers/scsi/iscsi_tcp.c).
-var needed = [...]string{"iscsi_tcp", "sd_mod", "crc32c_generic"}
+// needed are loaded before the login whatever the hardware: the checksum that
+// iscsi_tcp asks the crypto layer for by name (no program answers the kernel's
+// requests for modules here), the initiator, the driver of its disks, and the
+// packet socket that DHCP goes through.
+var needed = [...]string{"crypto-crc32c", "iscsi_tcp", "sd_mod", "af_packet"}
 
 // drivers loads modules while the boot goes on.
 type drivers struct {
@@ -63,11 +64,12 @@ func loadDrivers(ctx context.Context, c *Console) (*drivers, error) {
 	if err != nil {
 		return nil, &StepError{Step: "load drivers", Err: err}
 	}
+	loader.Warn = func(err error) { c.Printf("warning: %v", err) }
 	ctx, cancel := context.WithCancel(ctx)
 	var plug, load sync.WaitGroup
 	plug.Go(func() {
 		if err := loader.Coldplug(ctx); err != nil && ctx.Err() == nil {
-			c.Printf("warning: drivers: %v", err)
+			c.Printf("warning: drivers of devices that appear later are not loaded: %v", err)
 		}
 	})
 	var loadErr error

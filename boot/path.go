@@ -46,7 +46,7 @@ func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := time.Now()
-	nics := nicSet{console: c, plan: plan, up: map[int]nicUp{}}
+	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), up: map[int]nicUp{}}
 	done := func() {}
 	defer func() { done() }()
 	var failed []error
@@ -177,7 +177,7 @@ func authentication(s *session.Session) string {
 func targetNames(targets []fw.Target) string {
 	var names []string
 	for _, t := range targets {
-		names = append(names, fmt.Sprintf("%s at %s", t.Name, hostPort(t)))
+		names = append(names, fmt.Sprintf("%s at %s", t.Name, t.Portal()))
 	}
 	return strings.Join(names, " or ")
 }

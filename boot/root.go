@@ -36,21 +36,17 @@ var mountFlags = map[string]struct{ set, clear uintptr }{
 	"defaults": {}, "_netdev": {},
 }
 
-// mountRoot mounts dev on /sysroot as root says.
+// mountRoot mounts dev on /sysroot with the options of root.
 func mountRoot(dev device, root fw.Root) error {
-	fstype := dev.Type
-	if root.FSType != "" && root.FSType != "auto" {
-		fstype = root.FSType
-	}
 	flags, data := splitFlags(root)
 	if err := os.MkdirAll(sysroot, 0o755); err != nil {
 		return err
 	}
-	if err := unix.Mount(dev.Path, sysroot, fstype, flags, data); err != nil {
+	if err := unix.Mount(dev.Path, sysroot, dev.Type, flags, data); err != nil {
 		if errors.Is(err, unix.ENODEV) {
-			return fmt.Errorf("the kernel does not know the file system %s: is its module in the image?", fstype)
+			return fmt.Errorf("the kernel does not know the file system %s: is its module in the image?", dev.Type)
 		}
-		return fmt.Errorf("mount %s as %s with options %q: %w", dev.Path, fstype, data, err)
+		return fmt.Errorf("mount %s as %s with options %q: %w", dev.Path, dev.Type, data, err)
 	}
 	return nil
 }
