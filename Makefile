@@ -9,14 +9,12 @@ cache := $(or $(ROOTLUN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rootlun)
 export PATH := $(cache)/go/bin:$(PATH):/usr/sbin:/sbin
 export CGO_ENABLED := 0
 
-version = $(shell git describe --tags --always --dirty)
-flags = -buildvcs=false -trimpath -gcflags=all=-l -ldflags "-s -w -funcalign=1 -X main.version=$(version)"
 FUZZTIME ?= 30s
 
 .PHONY: build test demo lint fuzz bench size
 build:
 	@scripts/setup
-	go build $(flags) -o bin/ ./cmd/...
+	@scripts/build
 test:
 	@scripts/setup test
 	ROOTLUN_REQUIRE_TOOLS=1 go test -count=1 -timeout=30m ./...

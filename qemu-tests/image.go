@@ -3,34 +3,26 @@ package qemutests
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"github.com/rootlun/rootlun/initramfs"
 )
 
-// MakeImage builds rootlun as dir/rootlun and, with it, dir/initrd for the
-// lab's kernel.
+// MakeImage builds rootlun as dir/rootlun, as `make build` does, and with it
+// dir/initrd for the lab's kernel.
 func (lab *Lab) MakeImage(ctx context.Context, dir string) (image string, err error) {
-	binary := filepath.Join(dir, "rootlun")
-	if err := lab.Compile(ctx, binary, "./cmd/rootlun"); err != nil {
+	if err := run(ctx, filepath.Join(lab.Repo, "scripts", "build"), dir); err != nil {
 		return "", err
 	}
 	image = filepath.Join(dir, "initrd")
-	return image, writeImage(image, initramfs.Config{Init: binary, Modules: lab.Modules, Compress: "zstd"})
+	return image, writeImage(image, initramfs.Config{Init: filepath.Join(dir, "rootlun"), Modules: lab.Modules, Compress: "zstd"})
 }
 
-// Compile builds a static program from a package of this repository.
+// Compile builds a static program of the tests' own from a folder of this
+// repository.
 func (lab *Lab) Compile(ctx context.Context, program, folder string) error {
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", program, folder)
-	build.Dir = lab.Repo
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", folder, err, out)
-	}
-	return nil
+	return run(ctx, "env", "-C", lab.Repo, "CGO_ENABLED=0", "go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", program, folder)
 }
 
 // MakeGuest builds dir/guest-initrd with a shell script as /init, busybox, the
