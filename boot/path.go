@@ -120,15 +120,18 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 	return &Path{Target: t, NIC: nic, Session: s, Disk: disk}, nil
 }
 
-// Login loads the initiator's drivers, logs in once and returns the LUN's disk.
+// Login loads the initiator's drivers where they are missing, logs in once and
+// returns the LUN's disk.
 // It is the part of a boot that rootlun login does alone.
 func Login(ctx context.Context, c *Console, cfg session.Config, lun uint64) (session.Disk, error) {
-	loader, err := newLoader()
-	if err != nil {
-		return session.Disk{}, err
-	}
-	if err := loadNeeded(loader); err != nil {
-		return session.Disk{}, err
+	if !fileExists("/sys/class/iscsi_transport/tcp") || !fileExists("/sys/bus/scsi/drivers/sd") {
+		loader, err := newLoader()
+		if err != nil {
+			return session.Disk{}, err
+		}
+		if err := loadNeeded(loader); err != nil {
+			return session.Disk{}, err
+		}
 	}
 	initiator, err := openInitiator(c)
 	if err != nil {

@@ -125,13 +125,14 @@ func (nic *NIC) setRest(f []string) error {
 	if len(f) == 0 {
 		return nil
 	}
-	if addr, err := netip.ParseAddr(f[0]); err == nil || f[0] == "" && len(f) > 1 && !isMAC(f[1]) {
+	if _, err := netip.ParseAddr(f[0]); err == nil || f[0] == "" && len(f) > 1 && !isMAC(f[1]) {
 		// The kernel's form has an NTP server behind the name servers.
 		for _, s := range f[:min(len(f), 2)] {
 			if s == "" {
 				continue
 			}
-			if addr, err = netip.ParseAddr(s); err != nil {
+			addr, err := netip.ParseAddr(s)
+			if err != nil {
 				return errors.New("the name server is no address")
 			}
 			if addr = present(addr); addr.IsValid() {

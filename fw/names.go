@@ -56,7 +56,7 @@ func checkName(name string) (odd string, err error) {
 	if lower := strings.ToLower(kind); lower == "iqn" || lower == "eui" || lower == "naa" {
 		return "", fmt.Errorf("an iSCSI name is in lower case: %s", strings.ToLower(name))
 	}
-	return "", errors.New("an iSCSI name starts with iqn., eui. or naa.")
+	return "", errors.New("an iSCSI name starts with iqn., eui. or naa., and this one does not")
 }
 
 // checkIQN checks what follows "iqn.": yyyy-mm.REVERSED-DOMAIN[:TEXT] (RFC

@@ -62,7 +62,7 @@ func (c *command) parseTarget(s, from string) (portal, error) {
 
 	start := nameStart(s)
 	if start < 0 {
-		return t, errors.New("no target name that starts with iqn., eui. or naa.")
+		return t, errors.New("no target name: it starts with iqn., eui. or naa. and stands last")
 	}
 	s, t.Name = s[:start], s[start:]
 
