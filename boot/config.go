@@ -36,17 +36,12 @@ func sessionConfig(plan *fw.Plan, t fw.Target) (session.Config, error) {
 	return cfg, nil
 }
 
-// nicSet brings up the plan's NICs, each once.
+// nicSet brings up the plan's NICs and knows which ones are up.
 type nicSet struct {
 	console *Console
 	plan    *fw.Plan
 	settled <-chan struct{} // closed when the hardware that is there has its drivers
-	up      map[int]nicUp
-}
-
-type nicUp struct {
-	result *network.Result
-	err    error
+	up      map[int]*network.Result
 }
 
 // bringUp returns the NIC of that index, up. Index -1 is the first NIC of the
@@ -86,14 +81,16 @@ func leadsTo(nic *network.Result, portal netip.Addr) bool {
 }
 
 func (n *nicSet) one(ctx context.Context, index int) (*network.Result, error) {
-	u, tried := n.up[index]
-	if !tried {
-		if u.result, u.err = n.raise(ctx, index); u.err != nil {
-			u.err = &configError{u.err}
-		}
-		n.up[index] = u
+	if nic, ok := n.up[index]; ok {
+		return nic, nil
 	}
-	return u.result, u.err
+	nic, err := n.raise(ctx, index)
+	if err == nil {
+		n.up[index] = nic
+	} else if !errors.Is(err, context.DeadlineExceeded) { // a switch or a server may still be starting
+		err = &configError{err}
+	}
+	return nic, err
 }
 
 // raise brings a NIC up. The address that DHCP once gave to the firmware is

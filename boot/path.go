@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,7 +38,7 @@ type Path struct {
 // reachDisk tries the plan's targets in their order until the disk of one is
 // there: its NIC is brought up, the session logged in, the LUN scanned. What
 // can pass (a refused connection, a busy target) is tried again until the
-// deadline; what can't ends at once.
+// deadline; what can't (a refused secret) is not.
 func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers) (*Path, error) {
 	limit := DefaultTimeout
 	if plan.Failure.Timeout > 0 {
@@ -45,31 +46,40 @@ func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), up: map[int]*network.Result{}}
+	return firstOf(ctx, c, plan.Targets, limit, func(t fw.Target) (*Path, error) {
+		return tryTarget(ctx, c, plan, t, &nics, drivers)
+	})
+}
+
+// firstOf tries the targets, round after round, until one succeeds, none is
+// left that may, or ctx ends; limit is its deadline, for people.
+func firstOf(ctx context.Context, c *Console, targets []fw.Target, limit time.Duration, try func(fw.Target) (*Path, error)) (*Path, error) {
 	began := time.Now()
-	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), up: map[int]nicUp{}}
+	errs := make([]error, len(targets)) // the last one of each that says more than that time is up
+	hopeless := make([]bool, len(targets))
 	done := func() {}
 	defer func() { done() }()
-	var failed []error
 	for tries, pause := 1, retryFirst; ; tries, pause = tries+1, min(2*pause, retryMost) {
-		var round []error
-		hopeless := true
-		for _, t := range plan.Targets {
-			p, err := tryTarget(ctx, c, plan, t, &nics, drivers)
-			if err == nil {
-				return p, nil
+		for i, t := range targets {
+			if hopeless[i] {
+				continue
 			}
-			round = append(round, err)
-			hopeless = hopeless && !canPass(err)
+			path, err := try(t)
+			if err == nil {
+				return path, nil
+			}
+			if errs[i] == nil {
+				c.Printf("%v", err)
+			}
+			if errs[i] == nil || ctx.Err() == nil {
+				errs[i] = err
+			}
+			hopeless[i] = !canPass(err)
 		}
-		if failed == nil || ctx.Err() == nil { // why it failed says more than that time is up
-			failed = round
-		}
-		if !hopeless {
+		if slices.Contains(hopeless, false) && ctx.Err() == nil {
 			if tries == 1 {
-				for _, err := range failed {
-					c.Printf("%v; trying again", err)
-				}
-				done = c.Wait(targetNames(plan.Targets), limit)
+				done = c.Wait(targetNames(targets), limit)
 			}
 			timer := time.NewTimer(pause)
 			select {
@@ -79,7 +89,7 @@ func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers)
 				timer.Stop()
 			}
 		}
-		return nil, &StepError{Step: "reach the root's disk", Err: errors.Join(failed...), Tries: tries, Took: time.Since(began), Limit: limit}
+		return nil, &StepError{Step: "reach the root's disk", Err: errors.Join(errs...), Tries: tries, Took: time.Since(began), Limit: limit}
 	}
 }
 
@@ -89,11 +99,12 @@ func canPass(err error) bool {
 	var refused *login.StatusError
 	var auth *login.AuthError
 	var protocol *login.ProtocolError
+	var offer *login.ConfigError
 	var config *configError
 	switch {
 	case errors.As(err, &refused):
 		return refused.Class == 3 // target error, RFC 7143, 11.13.5
-	case errors.As(err, &auth), errors.As(err, &protocol), errors.As(err, &config), errors.Is(err, session.ErrNoLUN):
+	case errors.As(err, &auth), errors.As(err, &protocol), errors.As(err, &offer), errors.As(err, &config), errors.Is(err, session.ErrNoLUN):
 		return false
 	}
 	return true
