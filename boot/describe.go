@@ -12,12 +12,12 @@ import (
 
 // describePlan says which source said what.
 func describePlan(c *Console, p *fw.Plan) {
-	c.Step("plan", "initiator %s (%s)", p.Initiator.Name, p.Initiator.From)
+	c.Step("plan", "initiator %s, from %s", p.Initiator.Name, p.Initiator.From)
 	for _, n := range p.NICs {
-		c.Step("plan", "NIC %s (%s)", planNIC(n), n.From)
+		c.Step("plan", "NIC %s, from %s", planNIC(n), n.From)
 	}
 	for _, t := range p.Targets {
-		c.Step("plan", "target %s at %s, LUN %d, %s (%s)", t.Name, t.Portal(), t.LUN.Uint64(), planAuth(t), t.From)
+		c.Step("plan", "target %s at %s, LUN %d, %s, from %s", t.Name, t.Portal(), t.LUN.Uint64(), planAuth(t), t.From)
 	}
 }
 
