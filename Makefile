@@ -19,7 +19,7 @@ test:
 	@scripts/setup test
 	ROOTLUN_REQUIRE_TOOLS=1 go test -count=1 -timeout=30m ./...
 demo:
-	@scripts/setup test
+	@scripts/setup boot
 	@go run ./qemu-tests/demo $(shell)
 lint:
 	@scripts/setup lint
@@ -28,9 +28,9 @@ fuzz:
 	@scripts/setup
 	scripts/fuzz $(FUZZTIME)
 bench:
-	@scripts/setup test bench
+	@scripts/setup boot bench
 	@scripts/peer
 	go run ./qemu-tests/bench
 size: build
-	@scripts/setup test
+	@scripts/setup boot
 	@scripts/size
