@@ -88,6 +88,7 @@ func advice(err error) []string {
 		return []string{
 			"does the target have a unit of that number, mapped to this initiator?",
 			"LUNs in netroot= and in root-path are hexadecimal (RFC 4173)",
+			"from 256 on targets number them in two ways: LUN 300 is 12c for LIO, 412c for tgt",
 		}
 	case errors.Is(err, unix.ECONNREFUSED):
 		return []string{

@@ -79,7 +79,7 @@ func (s *Session) unit(lun uint64) (kernel.Unit, string, error) {
 	case unit.Qualifier != 0: // SPC-4, table 142: nothing is connected there
 		return unit, "", fmt.Errorf("%w: it answers with peripheral qualifier %d", ErrNoLUN, unit.Qualifier)
 	case unit.Type != 0 && unit.Type != 7 && unit.Type != 14 && unit.Type != 20: // what sd drives
-		return unit, "", fmt.Errorf("it is no disk: its peripheral device type is %d", unit.Type)
+		return unit, "", fmt.Errorf("%w that is a disk: its peripheral device type is %d", ErrNoLUN, unit.Type)
 	}
 	name, err := unit.Block()
 	return unit, name, err

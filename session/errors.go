@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoLUN says that the target has no such logical unit.
+// ErrNoLUN says that the target has no such logical unit, or none that is a disk.
 var ErrNoLUN = errors.New("the target has no such logical unit")
 
 const opLogin = "log in"
