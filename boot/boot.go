@@ -51,7 +51,7 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	if err := writeState(c, version, plan, path, init); err != nil {
 		c.Printf("warning: %v", err)
 	}
-	err = switchRoot(init, os.Args[1:], initEnvironment(os.Environ()))
+	err = switchRoot(c, init, os.Args[1:], initEnvironment(os.Environ()))
 	return plan, &StepError{Step: "hand over to " + init, Err: err}
 }
 

@@ -36,7 +36,7 @@ func findRoot(ctx context.Context, root fw.Root, disk string) (device, error) {
 	}
 	defer events.Close()
 	for {
-		d, err := lookForRoot(os.DirFS("/"), root.Device, disk)
+		d, err := lookForRoot(os.DirFS("/"), root, disk)
 		if err == nil {
 			return d, nil
 		}
@@ -61,11 +61,26 @@ func (e *notThereError) Error() string {
 }
 
 // lookForRoot looks once, in the devices and sysfs below fsys.
-func lookForRoot(fsys fs.FS, want, disk string) (device, error) {
+// A device that root= names needs no file system known here when rootfstype=
+// tells what it holds.
+func lookForRoot(fsys fs.FS, root fw.Root, disk string) (device, error) {
+	want := root.Device
 	key, value := splitDevice(want)
+	probe := func(name string) (device, error) {
+		d, err := probe(fsys, name)
+		if errors.Is(err, errNoFilesystem) && root.FSType != "" && root.FSType != "auto" && (key == "path" || strings.HasPrefix(key, "PART")) {
+			return d, nil
+		}
+		return d, err
+	}
 	if key == "path" {
-		name := strings.TrimPrefix(value, "/dev/")
-		return probe(fsys, name)
+		d, err := probe(strings.TrimPrefix(value, "/dev/"))
+		switch {
+		case err == nil:
+			return d, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return d, fmt.Errorf("%s: %w", value, err)
+		} // else what is there is told
 	}
 	var parts []partition
 	if key == "PARTUUID" || key == "PARTLABEL" {
@@ -74,7 +89,7 @@ func lookForRoot(fsys fs.FS, want, disk string) (device, error) {
 	var found []device
 	var seen []string
 	for _, c := range candidates(fsys, disk) {
-		d, err := probe(fsys, c.name)
+		d, err := probe(c.name)
 		var uuid, label string
 		for _, p := range parts {
 			if p.Number == c.number {

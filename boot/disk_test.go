@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/rootlun/rootlun/fw"
 )
 
 // ext4Image is as much of a file system as is looked at.
@@ -50,7 +52,10 @@ func TestLookForRoot(t *testing.T) {
 		{whole, "/dev/sda", "/dev/sda"},
 		{whole, "/dev/../dev/sda", "/dev/sda"},
 		{whole, "LABEL=two", "!no LABEL=two on disk sda; it holds sda is ext4 LABEL=one"},
-		{whole, "/dev/sdb", "!sdb"},
+		{whole, "/dev/sdb", "!no /dev/sdb on disk sda; it holds sda is ext4 LABEL=one"},
+		{parts, "/dev/sda2", "/dev/sda2"},
+		{parts, "/dev/sda5", "!no /dev/sda5 on disk sda; it holds"},
+		{parts, "/dev/sda", "!/dev/sda: no known file system"},
 		{parts, "LABEL=my root", "/dev/sda2"},
 		{parts, `/dev/disk/by-label/my\x20root`, "/dev/sda2"},
 		{parts, "PARTUUID=1234ABCD-02", "/dev/sda2"},
@@ -59,13 +64,39 @@ func TestLookForRoot(t *testing.T) {
 		{single, "", "/dev/sda1"},
 		{fstest.MapFS{}, "", "!sda"},
 	} {
-		d, err := lookForRoot(tt.fs, tt.root, "sda")
+		d, err := lookForRoot(tt.fs, fw.Root{Device: tt.root}, "sda")
 		if want, fails := strings.CutPrefix(tt.want, "!"); fails {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("root=%s: %v, %v, want error %q", tt.root, d, err, want)
 			}
 		} else if err != nil || d.Path != tt.want || d.Type != "ext4" {
 			t.Errorf("root=%s: %v, %v, want %s", tt.root, d, err, tt.want)
+		}
+	}
+}
+
+// A file system that is not known here is left to mount(2), when root= and
+// rootfstype= say together where it lies and what it is.
+func TestUnknownFilesystem(t *testing.T) {
+	fsys := fstest.MapFS{
+		"dev/sda": mbrImage(), "dev/sda1": {Data: make([]byte, 0x11000)},
+		"sys/class/block/sda/sda1/partition": {Data: []byte("1\n")},
+	}
+	for _, tt := range []struct {
+		root, fstype string
+		found        bool
+	}{
+		{"/dev/sda1", "nilfs2", true},
+		{"PARTUUID=1234abcd-01", "nilfs2", true},
+		{"PARTUUID=1234abcd-01", "auto", false},
+		{"/dev/sda1", "", false},
+		{"/dev/sda9", "nilfs2", false},
+		{"LABEL=root", "nilfs2", false},
+		{"", "nilfs2", false},
+	} {
+		d, err := lookForRoot(fsys, fw.Root{Device: tt.root, FSType: tt.fstype}, "sda")
+		if found := err == nil; found != tt.found || found && d.Path != "/dev/sda1" {
+			t.Errorf("root=%s rootfstype=%s: %v, %v", tt.root, tt.fstype, d, err)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func mountRoot(dev device, root fw.Root) error {
 	}
 	if err := unix.Mount(dev.Path, sysroot, dev.Type, flags, data); err != nil {
 		if errors.Is(err, unix.ENODEV) {
-			return fmt.Errorf("the kernel does not know the file system %s: is its module in the image?", dev.Type)
+			return fmt.Errorf("the kernel does not know the file system %s: is its module in the image (rootlun-initramfs --driver %s)?", dev.Type, dev.Type)
 		}
 		return fmt.Errorf("mount %s as %s with options %q: %w", dev.Path, dev.Type, data, err)
 	}
@@ -97,7 +97,7 @@ func findInit(want string) (string, error) {
 // switchRoot moves the pseudo file systems into the root, deletes the
 // initramfs to give its memory back, makes the root / and becomes init. It
 // returns only when it fails.
-func switchRoot(init string, args, env []string) error {
+func switchRoot(c *Console, init string, args, env []string) error {
 	var old unix.Statfs_t
 	if err := unix.Statfs("/", &old); err != nil {
 		return fmt.Errorf("statfs /: %w", err)
@@ -107,9 +107,11 @@ func switchRoot(init string, args, env []string) error {
 	}
 	for i := len(pseudo) - 1; i >= 0; i-- { // /run first, /dev last: the console stays
 		dir := pseudo[i].dir
+		_ = unix.Mkdir(sysroot+dir, 0o755) // it is there, but in a root made by hand; the mount tells
 		if err := unix.Mount(dir, sysroot+dir, "", unix.MS_MOVE, ""); err != nil {
+			c.Printf("warning: %s does not move to the root (is there a folder?): %v", dir, err)
 			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-				return fmt.Errorf("unmount %s, which the root has no folder for: %w", dir, err)
+				return fmt.Errorf("unmount %s: %w", dir, err)
 			}
 		}
 	}
