@@ -92,6 +92,9 @@ func (c *command) explicit(nic *NIC, f []string) error {
 			return err
 		}
 	}
+	if f[6] == "" && slices.Contains([]string{"none", "off", "static", "dhcp", "on", "any"}, f[5]) {
+		return errors.New("the word " + f[5] + " stands where the interface should: one colon is missing")
+	}
 	if f[6] == "" && f[0] == "" {
 		f[6] = "dhcp" // as the kernel has it
 	}

@@ -142,6 +142,7 @@ func TestIPErrors(t *testing.T) {
 		"ip=a-name-of-16-byte:dhcp":                           "no name of an interface",
 		"ip=:dhcp":                                            "no name of an interface",
 		"ip=eth0:static":                                      "an address is missing",
+		"ip=192.168.50.2::192.168.50.254:24::none":            "one colon is missing",
 		"ip=192.168.50.2:::24::eth0:none:67":                  "MTU from 68",
 		"ip=192.168.50.2:::24::eth0:none:x":                   "MTU from 68",
 		"ip=192.168.50.2:::24::eth0:none:192.168.50.3:x":      "name server",
