@@ -18,6 +18,13 @@ const (
 // session with root-safe timers, and found its surroundings in order.
 func checkRoot(t *testing.T, report Report, console string, port uint16, target Target) {
 	t.Helper()
+	checkRootOn(t, "/dev/sda / ext4 ", report, console, port, target)
+}
+
+// checkRootOn is checkRoot for another root than a disk with ext4; mount is how
+// /proc/mounts begins to tell it.
+func checkRootOn(t *testing.T, mount string, report Report, console string, port uint16, target Target) {
+	t.Helper()
 	const session, connection = "/sys/class/iscsi_session/session*/", "/sys/class/iscsi_connection/connection*/"
 	want := map[string]string{
 		"/etc/root-name":                     t.Name(),
@@ -48,8 +55,8 @@ func checkRoot(t *testing.T, report Report, console string, port uint16, target 
 			t.Errorf("the disk is %s, not of LUN %d", device, target.LUN)
 		}
 	}
-	if !strings.Contains(report["/proc/mounts"], "/dev/sda / ext4 ") {
-		t.Errorf("/ is not /dev/sda:\n%s", report["/proc/mounts"])
+	if !strings.Contains(report["/proc/mounts"], mount) {
+		t.Errorf("the mounts do not hold %q:\n%s", mount, report["/proc/mounts"])
 	}
 	for _, path := range []string{"/proc", "/sys", "/dev", "/run"} {
 		if strings.Count(report["/proc/mounts"], " "+path+" ") != 1 {

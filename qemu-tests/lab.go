@@ -44,10 +44,7 @@ func NewLab(ctx context.Context) (*Lab, error) {
 		return nil, err
 	}
 	lab := &Lab{Busybox: filepath.Join(cache, "busybox-static", "bin", "busybox"), Peer: filepath.Join(cache, "peer")}
-	if lab.Kernel, err = only(filepath.Join(cache, "linux-image-cloud-amd64", "boot", "vmlinuz-*")); err != nil {
-		return nil, err
-	}
-	if lab.Modules, err = only(filepath.Join(cache, "linux-image-cloud-amd64", "lib", "modules", "*")); err != nil {
+	if lab.Kernel, lab.Modules, err = findKernel(cache, CloudKernel); err != nil {
 		return nil, err
 	}
 	for _, tool := range []string{lab.Busybox, "qemu-system-x86_64", "tgtd", "tgtadm", "mkfs.ext4"} {
@@ -59,6 +56,32 @@ func NewLab(ctx context.Context) (*Lab, error) {
 	lab.Repo = filepath.Dir(filepath.Dir(file))
 	lab.Accel = probeAccel(ctx, lab.Kernel)
 	return lab, nil
+}
+
+// Debian's packages of kernels that scripts/setup unpacks; what cloud guests
+// need is built into the one, and nearly all are modules of the other.
+const (
+	CloudKernel = "linux-image-cloud-amd64"
+	FullKernel  = "linux-image-amd64"
+)
+
+// With returns the lab with another kernel.
+func (lab *Lab) With(kernel string) (*Lab, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	other := *lab
+	other.Kernel, other.Modules, err = findKernel(cache, kernel)
+	return &other, err
+}
+
+func findKernel(cache, name string) (kernel, modules string, err error) {
+	if kernel, err = only(filepath.Join(cache, name, "boot", "vmlinuz-*")); err != nil {
+		return "", "", err
+	}
+	modules, err = only(filepath.Join(cache, name, "lib", "modules", "*"))
+	return kernel, modules, err
 }
 
 // ErrTools says that the machine has not been set up.

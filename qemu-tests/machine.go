@@ -2,6 +2,7 @@ package qemutests
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ type Machine struct {
 	Cmdline []string // kernel parameters beside those of the consoles
 	ACPI    string   // a file with an ACPI table that its firmware publishes
 	Net     string   // more settings of the user-mode network, such as "tftp=DIR"; "none": no NIC
+	NIC     string   // QEMU's model of its NIC; empty: virtio-net-pci
+	Decoys  []string // models of NICs that come before it and lead nowhere
 	Disks   []string // raw images of virtio disks, which the machine may write
 	Stdin   *os.File // a terminal for its console
 	Copy    io.Writer
@@ -48,7 +51,7 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-serial", "file:" + filepath.Join(m.Dir, "report"),
 	}
-	nic := "virtio-net-pci,netdev=net,mac=" + GuestMAC
+	nic := cmp.Or(m.NIC, "virtio-net-pci") + ",netdev=net,mac=" + GuestMAC
 	if m.Kernel == "" {
 		nic += ",bootindex=0"
 	} else {
@@ -56,6 +59,9 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 	}
 	if m.ACPI != "" {
 		args = append(args, "-acpitable", "file="+m.ACPI)
+	}
+	for i, model := range m.Decoys {
+		args = append(args, "-netdev", fmt.Sprintf("user,id=decoy%d,restrict=on", i), "-device", fmt.Sprintf("%s,netdev=decoy%d,mac=52:54:00:00:00:%02x", model, i, i))
 	}
 	if m.Net != "none" {
 		args = append(args, "-netdev", strings.TrimSuffix("user,id=net,"+m.Net, ","),

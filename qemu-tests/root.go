@@ -3,6 +3,8 @@ package qemutests
 import (
 	"context"
 	_ "embed"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,6 +34,44 @@ func (lab *Lab) MakeRoot(ctx context.Context, dir, name string) (image string, e
 	image = filepath.Join(dir, "root.img")
 	return image, run(ctx, "mkfs.ext4", "-q", "-F", "-L", RootLabel, "-U", RootUUID,
 		"-E", "root_owner=0:0", "-d", tree, image, "32m")
+}
+
+// MakeDisk makes dir/disk.img: a disk with a GPT whose second partition, named
+// RootLabel, holds a root as MakeRoot's, on btrfs.
+func (lab *Lab) MakeDisk(ctx context.Context, dir, name string) (image string, err error) {
+	tree, err := os.MkdirTemp(dir, "root-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tree)
+	if err := lab.fillRoot(ctx, tree, name); err != nil {
+		return "", err
+	}
+	const before, size = 9 << 20, 128 << 20 // bytes; btrfs takes no less than 109 MiB
+	part := filepath.Join(dir, "part.img")
+	defer os.Remove(part)
+	image = filepath.Join(dir, "disk.img")
+	layout := fmt.Sprintf("label: gpt\nstart=1MiB, size=8MiB\nstart=%d, size=%d, name=%s\n", before/512, size/512, RootLabel)
+	table := exec.CommandContext(ctx, "sfdisk", "-q", image)
+	table.Stdin = strings.NewReader(layout)
+	if err := errors.Join(makeSparse(part, size), makeSparse(image, before+size+1<<20)); err != nil {
+		return "", err
+	}
+	if err := run(ctx, "mkfs.btrfs", "-q", "-L", RootLabel, "-U", RootUUID, "-r", tree, part); err != nil {
+		return "", err
+	}
+	if out, err := table.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("sfdisk: %w: %s", err, out)
+	}
+	return image, run(ctx, "dd", "if="+part, "of="+image, "bs=1M", fmt.Sprint("seek=", before>>20), "conv=notrunc,sparse", "status=none")
+}
+
+func makeSparse(file string, size int64) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(size), f.Close())
 }
 
 func (lab *Lab) fillRoot(ctx context.Context, tree, name string) error {
