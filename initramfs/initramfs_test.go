@@ -166,7 +166,8 @@ func TestBuildErrors(t *testing.T) {
 		want   string
 	}{
 		{"no init", func(_ *testing.T, c *Config) { c.Init = "/nonexistent/rootlun" }, "/nonexistent/rootlun"},
-		{"no modules", func(t *testing.T, c *Config) { c.Modules = t.TempDir() }, "no kernel modules are there"},
+		{"no modules", func(t *testing.T, c *Config) { c.Modules = t.TempDir() }, "want a folder such as /lib/modules/VERSION"},
+		{"all kernels' modules", func(_ *testing.T, c *Config) { c.Modules = filepath.Dir(c.Modules) }, "want a folder such as /lib/modules/VERSION"},
 		{"no folder", func(t *testing.T, c *Config) { c.Modules = "/nonexistent/6.1" }, "/nonexistent/6.1"},
 		{"unknown driver", func(_ *testing.T, c *Config) { c.Drivers = []string{"nosuch"} }, "driver nosuch: this kernel has no such module"},
 		{"drivers without modules", func(_ *testing.T, c *Config) { c.Modules, c.Drivers = "", []string{"igb"} }, "igb"},

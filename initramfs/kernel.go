@@ -72,10 +72,21 @@ func openKernel(dir string) (*kernel, error) {
 			k.builtin[name] = true
 		}
 	}
-	if len(k.files) == 0 && len(k.builtin) == 0 {
-		return nil, errors.New("no kernel modules are there and no modules.builtin; want a folder such as /lib/modules/VERSION")
+	// The folder above would do as well, and mix all kernels' modules.
+	if len(k.builtin) == 0 && !k.hasOwn() {
+		return nil, errors.New("neither a folder kernel with modules is there nor modules.builtin; want a folder such as /lib/modules/VERSION")
 	}
 	return k, nil
+}
+
+// hasOwn says whether there are modules where a kernel's own ones lie.
+func (k *kernel) hasOwn() bool {
+	for _, file := range k.files {
+		if strings.HasPrefix(file, "kernel/") {
+			return true
+		}
+	}
+	return false
 }
 
 func readOptional(file string) ([]byte, error) {
