@@ -109,7 +109,7 @@ func switchRoot(c *Console, init string, args, env []string) error {
 		dir := pseudo[i].dir
 		_ = unix.Mkdir(sysroot+dir, 0o755) // it is there, but in a root made by hand; the mount tells
 		if err := unix.Mount(dir, sysroot+dir, "", unix.MS_MOVE, ""); err != nil {
-			c.Printf("warning: %s does not move to the root (is there a folder?): %v", dir, err)
+			c.Printf("warning: %s is not in the new root: %v", dir, err)
 			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 				return fmt.Errorf("unmount %s: %w", dir, err)
 			}
