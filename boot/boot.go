@@ -38,6 +38,9 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	if err != nil {
 		return plan, err
 	}
+	if err := modulesFit(os.DirFS("/"), drivers.release); err != nil {
+		return plan, &StepError{Step: "load drivers", Err: err}
+	}
 	path, err := reachDisk(ctx, c, plan, drivers)
 	if err != nil {
 		return plan, err
@@ -83,7 +86,9 @@ func openRoot(ctx context.Context, c *Console, plan *fw.Plan, path *Path, driver
 	fail := func(what string, err error) error {
 		return &StepError{Step: what, Err: err, Took: time.Since(began)}
 	}
+	done := c.Wait("the root file system on "+path.Disk.Name, rootTimeout)
 	dev, err := findRoot(ctx, plan.Root, path.Disk.Name)
+	done()
 	if err != nil {
 		return "", fail("find the root file system", err)
 	}

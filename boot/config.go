@@ -96,6 +96,16 @@ func (n *nicSet) one(ctx context.Context, index int) (*network.Result, error) {
 	return u.result, u.err
 }
 
+// from returns what described a NIC that is up: "default" where nothing did.
+func (n *nicSet) from(nic *network.Result) string {
+	for i, u := range n.up {
+		if u.result == nic && i >= 0 {
+			return n.plan.NICs[i].From
+		}
+	}
+	return "default"
+}
+
 // raise brings a NIC up. The address that DHCP once gave to the firmware is
 // still better than none when no server answers now.
 func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) {

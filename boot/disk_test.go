@@ -49,7 +49,7 @@ func TestLookForRoot(t *testing.T) {
 		{whole, "UUID=5D5F2B1C-7D2A-4A5E-9C0E-0123456789AB", "/dev/sda"},
 		{whole, "/dev/sda", "/dev/sda"},
 		{whole, "/dev/../dev/sda", "/dev/sda"},
-		{whole, "LABEL=two", "!no LABEL=two on disk sda; it holds sda is ext4 LABEL=one"},
+		{whole, "LABEL=two", "!no LABEL=two on disk sda; found: sda is ext4 LABEL=one"},
 		{whole, "/dev/sdb", "!sdb"},
 		{parts, "LABEL=my root", "/dev/sda2"},
 		{parts, `/dev/disk/by-label/my\x20root`, "/dev/sda2"},

@@ -6,12 +6,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rootlun/rootlun/boot/network"
 	"github.com/rootlun/rootlun/fw"
 	"github.com/rootlun/rootlun/session"
 	"github.com/rootlun/rootlun/session/login"
@@ -43,31 +45,72 @@ func Explain(w io.Writer, err error, next string) {
 	step := &StepError{Step: "boot", Err: err}
 	errors.As(err, &step)
 	fmt.Fprintf(&b, "  failed:   %s\n", step.Step)
-	label := "because:"
+	var causes, hints []string
 	for line := range strings.SplitSeq(step.Err.Error(), "\n") {
-		fmt.Fprintf(&b, "  %-9s %s\n", label, printable(line))
-		label = ""
-	}
-	if step.Took > 0 {
-		fmt.Fprintf(&b, "  tried:    ")
-		if step.Tries > 0 {
-			fmt.Fprintf(&b, "%d times in ", step.Tries)
+		cause, hint, _ := strings.Cut(line, "; check ")
+		causes = add(causes, printable(cause))
+		if hint != "" {
+			hints = add(hints, printable(hint))
 		}
-		fmt.Fprintf(&b, "%s\n", elapsed(step.Took, step.Limit))
 	}
-	label = "check:"
-	for _, line := range advice(step.Err) {
-		fmt.Fprintf(&b, "  %-9s %s\n", label, line)
-		label = ""
+	if len(hints) == 0 {
+		hints = advice(step.Err)
 	}
-	fmt.Fprintf(&b, "  next:     %s\n%s\n", next, rule)
+	paragraph(&b, "because:", causes)
+	if step.Tries > 0 || step.Took > time.Second {
+		paragraph(&b, "tried:", []string{tried(step)})
+	}
+	paragraph(&b, "check:", hints)
+	paragraph(&b, "next:", []string{next})
+	fmt.Fprintf(&b, "%s\n", rule)
 	io.WriteString(w, b.String())
 }
 
-// advice says what to check, by what went wrong.
+// add appends a text, once.
+func add(list []string, text string) []string {
+	if slices.Contains(list, text) {
+		return list
+	}
+	return append(list, text)
+}
+
+// paragraph writes a label, and beside it each text, broken into lines that fit
+// a console of 80 columns where its words allow it.
+func paragraph(b *strings.Builder, label string, texts []string) {
+	const width = 80 - len("  because:  ")
+	for _, text := range texts {
+		line := ""
+		for _, word := range append(strings.Fields(text), "") { // the last one ends the last line
+			if line != "" && (word == "" || len(line)+1+len(word) > width) {
+				fmt.Fprintf(b, "  %-9s %s\n", label, line)
+				label, line = "", ""
+			}
+			line = strings.TrimLeft(line+" "+word, " ")
+		}
+	}
+}
+
+// tried says how often and how long, and why no longer.
+func tried(s *StepError) string {
+	text := elapsed(s.Took, s.Limit)
+	switch {
+	case s.Tries == 1:
+		text = "once, " + text
+	case s.Tries > 1:
+		text = fmt.Sprintf("%d times in %s", s.Tries, text)
+	}
+	if s.Tries > 0 && s.Took < s.Limit {
+		text += "; another try would end the same way"
+	}
+	return text
+}
+
+// advice says what to check, by what went wrong, where the error itself does not
+// ("; check …" is how it would).
 func advice(err error) []string {
 	var timeout interface{ Timeout() bool }
 	var missing *notThereError
+	var nic *network.Error
 	switch {
 	case errors.Is(err, fw.ErrNothing):
 		return []string{
@@ -79,25 +122,20 @@ func advice(err error) []string {
 			"do user name and secret agree with the target's, in both directions?",
 			"does the target let this initiator name in (ACL)?",
 		}
-	case errors.Is(err, login.ErrTargetNotFound):
-		return []string{
-			"is the target's name written as on the target?",
-			"is it bound to this portal, and this initiator allowed to see it?",
-		}
 	case errors.Is(err, session.ErrNoLUN):
 		return []string{
 			"does the target have a unit of that number, mapped to this initiator?",
 			"LUNs in netroot= and in root-path are hexadecimal (RFC 4173)",
 		}
-	case errors.Is(err, unix.ECONNREFUSED):
-		return []string{
-			"does the target's daemon run, and listen on that port?",
-			"does a firewall reject the connection?",
-		}
 	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
 		return []string{
 			"are address, prefix and gateway of this machine right?",
 			"is the target switched on and in this network?",
+		}
+	case errors.As(err, &nic):
+		return []string{
+			"is it the right NIC, and cabled to the right network?",
+			"is its driver in the image, and a DHCP server there where one is asked?",
 		}
 	case errors.As(err, &missing):
 		return []string{"does root= name what is on this LUN?", "is this the right LUN?"}
@@ -128,6 +166,7 @@ func Fail(c *Console, plan *fw.Plan, err error) {
 		runShell(c)
 		action = "reboot"
 	}
+	_ = unix.Unmount(sysroot, 0) // where it came so far
 	unix.Sync()
 	restart(action)
 }

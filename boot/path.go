@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rootlun/rootlun/boot/network"
@@ -28,6 +29,7 @@ const (
 type Path struct {
 	Target  fw.Target
 	NIC     *network.Result
+	NICFrom string // what described it
 	Session *session.Session
 	Disk    session.Disk
 	Root    string // the device that is mounted
@@ -49,12 +51,14 @@ func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers)
 	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), up: map[int]nicUp{}}
 	done := func() {}
 	defer func() { done() }()
+	wait := sync.OnceFunc(func() { done = c.waitSince(began, targetNames(plan.Targets), limit) })
+	said := ""
 	var failed []error
 	for tries, pause := 1, retryFirst; ; tries, pause = tries+1, min(2*pause, retryMost) {
 		var round []error
 		hopeless := true
 		for _, t := range plan.Targets {
-			p, err := tryTarget(ctx, c, plan, t, &nics, drivers)
+			p, err := tryTarget(ctx, c, plan, t, &nics, drivers, wait)
 			if err == nil {
 				return p, nil
 			}
@@ -65,11 +69,11 @@ func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers)
 			failed = round
 		}
 		if !hopeless {
-			if tries == 1 {
-				for _, err := range failed {
+			if now := causes(round); now != said && ctx.Err() == nil {
+				for _, err := range round {
 					c.Printf("%v; trying again", err)
 				}
-				done = c.Wait(targetNames(plan.Targets), limit)
+				said = now
 			}
 			timer := time.NewTimer(pause)
 			select {
@@ -99,8 +103,21 @@ func canPass(err error) bool {
 	return true
 }
 
-// tryTarget makes one attempt. A session that has no disk is logged out again.
-func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics *nicSet, drivers *drivers) (*Path, error) {
+// causes is what went wrong, without the times, which differ at each attempt.
+func causes(round []error) string {
+	var s []string
+	for _, err := range round {
+		if op := (*session.OpError)(nil); errors.As(err, &op) {
+			err = op.Err
+		}
+		s = append(s, err.Error())
+	}
+	return strings.Join(s, "\n")
+}
+
+// tryTarget makes one attempt, and calls wait when the network is up. A session
+// that has no disk is logged out again.
+func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics *nicSet, drivers *drivers, wait func()) (*Path, error) {
 	cfg, err := sessionConfig(plan, t)
 	if err != nil {
 		return nil, err
@@ -109,6 +126,7 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 	if err != nil {
 		return nil, err
 	}
+	wait()
 	initiator, err := drivers.initiator()
 	if err != nil {
 		return nil, &configError{err}
@@ -117,7 +135,7 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 	if err != nil {
 		return nil, err
 	}
-	return &Path{Target: t, NIC: nic, Session: s, Disk: disk}, nil
+	return &Path{Target: t, NIC: nic, NICFrom: nics.from(nic), Session: s, Disk: disk}, nil
 }
 
 // Login loads the initiator's drivers where they are missing, logs in once and
@@ -125,7 +143,7 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 // It is the part of a boot that rootlun login does alone.
 func Login(ctx context.Context, c *Console, cfg session.Config, lun uint64) (session.Disk, error) {
 	if !fileExists("/sys/class/iscsi_transport/tcp") || !fileExists("/sys/bus/scsi/drivers/sd") {
-		loader, err := newLoader()
+		loader, _, err := newLoader()
 		if err != nil {
 			return session.Disk{}, err
 		}
@@ -152,7 +170,6 @@ func logIn(ctx context.Context, c *Console, initiator *session.Initiator, cfg se
 	c.Step("login", "session %d: %s at %s, %s", s.SID, cfg.TargetName, cfg.Portal, authentication(s))
 	disk, err := s.Disk(ctx, lun)
 	if err != nil {
-		err = fmt.Errorf("LUN %d of %s at %s: %w", lun, cfg.TargetName, cfg.Portal, err)
 		if out := s.Logout(context.WithoutCancel(ctx)); out != nil {
 			c.Printf("warning: %v", out)
 		}
