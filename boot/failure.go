@@ -184,38 +184,49 @@ func failureAction(p fw.Failure, shell bool) (action string, wait time.Duration)
 	if p.Panic != 0 { // kernel/panic.c: negative reboots at once, positive after seconds
 		return "reboot", time.Duration(max(p.Panic, 0)) * time.Second
 	}
-	return "halt", 0
+	return "wait", 0
 }
 
 func describeAction(action string, wait time.Duration) string {
 	switch {
 	case action == "shell":
 		return "a shell; the machine reboots when it ends"
-	case action == "halt":
-		return "the machine halts (rd.emergency=reboot|poweroff|shell or panic=SECONDS changes that)"
+	case action == "wait":
+		return "nothing; Ctrl-Alt-Del reboots (rd.emergency=reboot|poweroff|halt|shell or panic=SECONDS would do so unasked)"
 	case wait > 0:
 		return fmt.Sprintf("%s in %.0f s (panic=)", action, wait.Seconds())
 	}
 	return action
 }
 
-// restart ends the machine.
+// restart ends the machine, or waits for somebody who does.
 func restart(action string) {
 	commands := map[string]int{
 		"reboot":   unix.LINUX_REBOOT_CMD_RESTART,
 		"poweroff": unix.LINUX_REBOOT_CMD_POWER_OFF,
 		"halt":     unix.LINUX_REBOOT_CMD_HALT,
 	}
-	unix.Reboot(commands[action])
-	select {} // a halted kernel keeps PID 1
+	if command, ok := commands[action]; ok {
+		unix.Reboot(command)
+	}
+	for {
+		unix.Pause() // PID 1 must not end
+	}
 }
 
-// runShell runs /bin/sh on the console and waits for its end.
+// runShell runs /bin/sh on the console and waits for its end. The console is its
+// controlling terminal, so that ctrl-C ends what it runs, and not the shell.
 func runShell(c *Console) {
-	p, err := os.StartProcess("/bin/sh", []string{"sh"}, &os.ProcAttr{
-		Dir: "/", Env: initEnvironment(os.Environ()), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
-		Sys: &syscall.SysProcAttr{Setsid: true},
-	})
+	start := func(control bool) (*os.Process, error) {
+		return os.StartProcess("/bin/sh", []string{"sh"}, &os.ProcAttr{
+			Dir: "/", Env: initEnvironment(os.Environ()), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
+			Sys: &syscall.SysProcAttr{Setsid: true, Setctty: control},
+		})
+	}
+	p, err := start(true)
+	if err != nil { // not every console is a terminal
+		p, err = start(false)
+	}
 	if err != nil {
 		c.Printf("no shell: %v", err)
 		return

@@ -67,11 +67,12 @@ func TestFailureAction(t *testing.T) {
 		action string
 		wait   time.Duration
 	}{
-		{fw.Failure{}, false, "halt", 0},
-		{fw.Failure{}, true, "halt", 0}, // a console that anybody reaches gives no shell unasked
+		{fw.Failure{}, false, "wait", 0},
+		{fw.Failure{}, true, "wait", 0}, // a console that anybody reaches gives no shell unasked
 		{fw.Failure{Action: "shell"}, true, "shell", 0},
 		{fw.Failure{Action: "shell", Panic: 5}, false, "reboot", 5 * time.Second},
 		{fw.Failure{Action: "poweroff", Panic: 5}, true, "poweroff", 0},
+		{fw.Failure{Action: "halt"}, true, "halt", 0},
 		{fw.Failure{Action: "reboot"}, false, "reboot", 0},
 		{fw.Failure{Panic: -1}, false, "reboot", 0},
 		{fw.Failure{Panic: 30}, false, "reboot", 30 * time.Second},
