@@ -25,6 +25,7 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	if err := mountPseudo(); err != nil {
 		return nil, &StepError{Step: "set up /dev, /proc, /sys and /run", Err: err}
 	}
+	reopenConsole()
 	if kmsg := openKernelLog(); kmsg != nil {
 		c.LogTo(kmsg)
 	}

@@ -27,6 +27,7 @@ type StepError struct {
 	Tries int           // 0: the step is not one that is tried again
 	Took  time.Duration // 0: it ended at once
 	Limit time.Duration // 0: the step has no deadline of its own
+	Final bool          // another try would end the same way
 }
 
 func (e *StepError) Error() string { return e.Step + ": " + e.Err.Error() }
@@ -74,19 +75,12 @@ func add(list []string, text string) []string {
 	return append(list, text)
 }
 
-// paragraph writes a label, and beside it each text, broken into lines that fit
-// a console of 80 columns where its words allow it.
+// paragraph writes a label, and beside it each text on a line of its own. Long
+// ones are left to the terminal, as what is broken is not found by grep.
 func paragraph(b *strings.Builder, label string, texts []string) {
-	const width = 80 - len("  because:  ")
 	for _, text := range texts {
-		line := ""
-		for _, word := range append(strings.Fields(text), "") { // the last one ends the last line
-			if line != "" && (word == "" || len(line)+1+len(word) > width) {
-				fmt.Fprintf(b, "  %-9s %s\n", label, line)
-				label, line = "", ""
-			}
-			line = strings.TrimLeft(line+" "+word, " ")
-		}
+		fmt.Fprintf(b, "  %-9s %s\n", label, text)
+		label = ""
 	}
 }
 
@@ -99,7 +93,7 @@ func tried(s *StepError) string {
 	case s.Tries > 1:
 		text = fmt.Sprintf("%d times in %s", s.Tries, text)
 	}
-	if s.Tries > 0 && s.Took < s.Limit {
+	if s.Final {
 		text += "; another try would end the same way"
 	}
 	return text
@@ -124,7 +118,7 @@ func advice(err error) []string {
 		}
 	case errors.Is(err, session.ErrNoLUN):
 		return []string{
-			"does the target have a unit of that number, mapped to this initiator?",
+			"does the target have that unit, mapped to this initiator?",
 			"LUNs in netroot= and in root-path are hexadecimal (RFC 4173)",
 		}
 	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
@@ -192,7 +186,7 @@ func describeAction(action string, wait time.Duration) string {
 	case action == "shell":
 		return "a shell; the machine reboots when it ends"
 	case action == "wait":
-		return "nothing; Ctrl-Alt-Del reboots (rd.emergency=reboot|poweroff|halt|shell or panic=SECONDS would do so unasked)"
+		return "nothing; Ctrl-Alt-Del reboots (rd.emergency= and panic= do more)"
 	case wait > 0:
 		return fmt.Sprintf("%s in %.0f s (panic=)", action, wait.Seconds())
 	}

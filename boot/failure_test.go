@@ -25,8 +25,7 @@ func TestExplain(t *testing.T) {
 rootlun could not boot this machine.
 
   failed:   reach the root's disk
-  because:  iqn.2026-01.net.example:disk at 192.0.2.1:3260: connect, after 7ms:
-            connection refused
+  because:  iqn.2026-01.net.example:disk at 192.0.2.1:3260: connect, after 7ms: connection refused
             eth0?[2J: a line?that forges...
   tried:    7 times in 12 s of 10 s
   check:    that the target runs
@@ -46,7 +45,7 @@ func TestExplainAdvice(t *testing.T) {
 		want []string
 	}{
 		{StepError{Err: &network.Error{NIC: "eth0", Message: "not there", Err: context.DeadlineExceeded}}, []string{"is it the right NIC"}},
-		{StepError{Err: fmt.Errorf("find LUN 7: %w", session.ErrNoLUN), Tries: 1, Took: time.Second / 5, Limit: 9 * time.Second},
+		{StepError{Err: fmt.Errorf("find LUN 7: %w", session.ErrNoLUN), Tries: 1, Took: time.Second / 5, Limit: 9 * time.Second, Final: true},
 			[]string{"hexadecimal (RFC 4173)", "once, 0 s of 9 s; another try would end the same way"}},
 		{StepError{Err: errors.New("a")}, []string{"the lines above"}},
 	} {

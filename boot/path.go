@@ -83,7 +83,7 @@ func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers)
 				timer.Stop()
 			}
 		}
-		return nil, &StepError{Step: "reach the root's disk", Err: errors.Join(failed...), Tries: tries, Took: time.Since(began), Limit: limit}
+		return nil, &StepError{Step: "reach the root's disk", Err: errors.Join(failed...), Tries: tries, Took: time.Since(began), Limit: limit, Final: hopeless}
 	}
 }
 
