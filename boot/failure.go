@@ -152,6 +152,9 @@ func Fail(c *Console, plan *fw.Plan, err error) {
 		policy = plan.Failure
 	}
 	action, wait := failureAction(policy, fileExists("/bin/sh"))
+	if policy.Action == "shell" && action != "shell" {
+		c.Printf("warning: rd.emergency=shell, and the image has no /bin/sh")
+	}
 	Explain(c.out, err, describeAction(action, wait))
 	if wait > 0 {
 		<-time.After(wait)
