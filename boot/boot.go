@@ -25,6 +25,7 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	if err := mountPseudo(); err != nil {
 		return nil, &StepError{Step: "set up /dev, /proc, /sys and /run", Err: err}
 	}
+	reopenConsole()
 	if kmsg := openKernelLog(); kmsg != nil {
 		c.LogTo(kmsg)
 	}
@@ -37,6 +38,9 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	plan, err = readPlan(c, drivers.loader)
 	if err != nil {
 		return plan, err
+	}
+	if err := modulesFit(os.DirFS("/"), drivers.release); err != nil {
+		return plan, &StepError{Step: "load drivers", Err: err}
 	}
 	path, err := reachDisk(ctx, c, plan, drivers)
 	if err != nil {
@@ -83,7 +87,9 @@ func openRoot(ctx context.Context, c *Console, plan *fw.Plan, path *Path, driver
 	fail := func(what string, err error) error {
 		return &StepError{Step: what, Err: err, Took: time.Since(began)}
 	}
+	done := c.Wait("the root file system on "+path.Disk.Name, rootTimeout)
 	dev, err := findRoot(ctx, plan.Root, path.Disk.Name)
+	done()
 	if err != nil {
 		return "", fail("find the root file system", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/rootlun/rootlun/boot/network"
 	"github.com/rootlun/rootlun/fw"
@@ -65,6 +66,9 @@ func (n *nicSet) bringUp(ctx context.Context, index int, portal netip.Addr) (*ne
 		}
 		errs = append(errs, err)
 	}
+	if i := slices.IndexFunc(errs, canPass); i >= 0 {
+		return nil, errs[i]
+	}
 	return nil, errors.Join(errs...)
 }
 
@@ -91,6 +95,16 @@ func (n *nicSet) one(ctx context.Context, index int) (*network.Result, error) {
 		err = &configError{err}
 	}
 	return nic, err
+}
+
+// from returns what described a NIC that is up: "default" where nothing did.
+func (n *nicSet) from(nic *network.Result) string {
+	for i, u := range n.up {
+		if u == nic && i >= 0 {
+			return n.plan.NICs[i].From
+		}
+	}
+	return "default"
 }
 
 // raise brings a NIC up. The address that DHCP once gave to the firmware is

@@ -3,6 +3,7 @@ package boot
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 )
@@ -57,7 +58,11 @@ func (c *Console) Printf(format string, args ...any) {
 // Wait says every few seconds that what is still awaited, and how long the
 // wait may take, until done is called.
 func (c *Console) Wait(what string, limit time.Duration) (done func()) {
-	began := time.Now()
+	return c.waitSince(time.Now(), what, limit)
+}
+
+// waitSince is Wait for what began earlier.
+func (c *Console) waitSince(began time.Time, what string, limit time.Duration) (done func()) {
 	ticker := time.NewTicker(waitTick)
 	stop := make(chan struct{})
 	var ended sync.WaitGroup
@@ -107,9 +112,10 @@ func (c *Console) line(s Step) {
 }
 
 // printable replaces what a name from outside could use to forge a line or to
-// drive the terminal.
+// drive the terminal, and the one sign of our own texts that is not ASCII: a
+// serial console rarely shows it.
 func printable(s string) string {
-	b := []byte(s)
+	b := []byte(strings.ReplaceAll(s, "…", "..."))
 	for i, ch := range b {
 		if ch < ' ' || ch == 0x7f {
 			b[i] = '?'

@@ -74,7 +74,7 @@ func writeState(c *Console, version string, plan *fw.Plan, p *Path, init string)
 		Initiator: plan.Initiator.Name,
 		NIC: handoff.NIC{
 			Name: p.NIC.Name, MAC: p.NIC.MAC.String(), Driver: p.NIC.Driver, MTU: p.NIC.MTU,
-			Address: p.NIC.Address, DNS: p.NIC.DNS,
+			Address: p.NIC.Address, DNS: p.NIC.DNS, From: p.NICFrom,
 		},
 		Target: handoff.Target{
 			Name: p.Target.Name, Portal: p.Target.Portal(), LUN: p.Target.LUN.Uint64(),

@@ -57,7 +57,7 @@ func (e *notThereError) Error() string {
 	if len(e.found) == 0 {
 		return fmt.Sprintf("no %s on disk %s, which holds nothing known", e.want, e.disk)
 	}
-	return fmt.Sprintf("no %s on disk %s; it holds %s", e.want, e.disk, strings.Join(e.found, "; "))
+	return fmt.Sprintf("no %s on disk %s; found: %s", e.want, e.disk, strings.Join(e.found, "; "))
 }
 
 // lookForRoot looks once, in the devices and sysfs below fsys.

@@ -3,6 +3,7 @@ package boot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"sync"
 
@@ -23,7 +24,8 @@ var needed = [...]string{"crypto-crc32c", "iscsi_tcp", "sd_mod", "af_packet"}
 
 // drivers loads modules while the boot goes on.
 type drivers struct {
-	loader *modules.Loader
+	release string // the kernel's
+	loader  *modules.Loader
 	// initiator waits until those in needed are loaded, and opens the way to
 	// the kernel's iscsi_tcp at the first call.
 	initiator func() (*session.Initiator, error)
@@ -31,13 +33,32 @@ type drivers struct {
 	stop func()
 }
 
-// newLoader knows the modules of the running kernel.
-func newLoader() (*modules.Loader, error) {
+// newLoader knows the modules of the running kernel, whose release it returns.
+func newLoader() (*modules.Loader, string, error) {
 	release, err := kernelRelease()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return modules.New("/lib/modules/" + release)
+	loader, err := modules.New("/lib/modules/" + release)
+	return loader, release, err
+}
+
+// modulesFit fails where the image is of another kernel: it has no modules of
+// this release, and the kernel has no iSCSI without.
+func modulesFit(fsys fs.FS, release string) error {
+	if exists(fsys, "lib/modules/"+release) || exists(fsys, "sys/class/iscsi_transport") {
+		return nil
+	}
+	has := "no modules"
+	if dirs, _ := fs.ReadDir(fsys, "lib/modules"); len(dirs) > 0 {
+		has = "the modules of " + dirs[0].Name()
+	}
+	return fmt.Errorf("the kernel is %s, and the image has %s; check that kernel and image are of one version", release, has)
+}
+
+func exists(fsys fs.FS, path string) bool {
+	_, err := fs.Stat(fsys, path)
+	return err == nil
 }
 
 // loadNeeded loads what stands in needed. What is nowhere may be built in.
@@ -60,7 +81,7 @@ func openInitiator(c *Console) (*session.Initiator, error) {
 // loadDrivers starts two things at once: the drivers of the hardware, now and
 // as devices appear, and those that every iSCSI boot needs.
 func loadDrivers(ctx context.Context, c *Console) (*drivers, error) {
-	loader, err := newLoader()
+	loader, release, err := newLoader()
 	if err != nil {
 		return nil, &StepError{Step: "load drivers", Err: err}
 	}
@@ -75,7 +96,8 @@ func loadDrivers(ctx context.Context, c *Console) (*drivers, error) {
 	var loadErr error
 	load.Go(func() { loadErr = loadNeeded(loader) })
 	return &drivers{
-		loader: loader,
+		release: release,
+		loader:  loader,
 		initiator: sync.OnceValues(func() (*session.Initiator, error) {
 			if load.Wait(); loadErr != nil {
 				return nil, loadErr

@@ -6,12 +6,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rootlun/rootlun/boot/network"
 	"github.com/rootlun/rootlun/fw"
 	"github.com/rootlun/rootlun/session"
 	"github.com/rootlun/rootlun/session/login"
@@ -25,6 +27,7 @@ type StepError struct {
 	Tries int           // 0: the step is not one that is tried again
 	Took  time.Duration // 0: it ended at once
 	Limit time.Duration // 0: the step has no deadline of its own
+	Final bool          // another try would end the same way
 }
 
 func (e *StepError) Error() string { return e.Step + ": " + e.Err.Error() }
@@ -43,31 +46,65 @@ func Explain(w io.Writer, err error, next string) {
 	step := &StepError{Step: "boot", Err: err}
 	errors.As(err, &step)
 	fmt.Fprintf(&b, "  failed:   %s\n", step.Step)
-	label := "because:"
+	var causes, hints []string
 	for line := range strings.SplitSeq(step.Err.Error(), "\n") {
-		fmt.Fprintf(&b, "  %-9s %s\n", label, printable(line))
-		label = ""
-	}
-	if step.Took > 0 {
-		fmt.Fprintf(&b, "  tried:    ")
-		if step.Tries > 0 {
-			fmt.Fprintf(&b, "%d times in ", step.Tries)
+		cause, hint, _ := strings.Cut(line, "; check ")
+		causes = add(causes, printable(cause))
+		if hint != "" {
+			hints = add(hints, printable(hint))
 		}
-		fmt.Fprintf(&b, "%s\n", elapsed(step.Took, step.Limit))
 	}
-	label = "check:"
-	for _, line := range advice(step.Err) {
-		fmt.Fprintf(&b, "  %-9s %s\n", label, line)
-		label = ""
+	if len(hints) == 0 {
+		hints = advice(step.Err)
 	}
-	fmt.Fprintf(&b, "  next:     %s\n%s\n", next, rule)
+	paragraph(&b, "because:", causes)
+	if step.Tries > 0 || step.Took > time.Second {
+		paragraph(&b, "tried:", []string{tried(step)})
+	}
+	paragraph(&b, "check:", hints)
+	paragraph(&b, "next:", []string{next})
+	fmt.Fprintf(&b, "%s\n", rule)
 	io.WriteString(w, b.String())
 }
 
-// advice says what to check, by what went wrong.
+// add appends a text, once.
+func add(list []string, text string) []string {
+	if slices.Contains(list, text) {
+		return list
+	}
+	return append(list, text)
+}
+
+// paragraph writes a label, and beside it each text on a line of its own. Long
+// ones are left to the terminal, as what is broken is not found by grep.
+func paragraph(b *strings.Builder, label string, texts []string) {
+	for _, text := range texts {
+		fmt.Fprintf(b, "  %-9s %s\n", label, text)
+		label = ""
+	}
+}
+
+// tried says how often and how long, and why no longer.
+func tried(s *StepError) string {
+	text := elapsed(s.Took, s.Limit)
+	switch {
+	case s.Tries == 1:
+		text = "once, " + text
+	case s.Tries > 1:
+		text = fmt.Sprintf("%d times in %s", s.Tries, text)
+	}
+	if s.Final {
+		text += "; another try would end the same way"
+	}
+	return text
+}
+
+// advice says what to check, by what went wrong, where the error itself does not
+// ("; check …" is how it would).
 func advice(err error) []string {
 	var timeout interface{ Timeout() bool }
 	var missing *notThereError
+	var nic *network.Error
 	switch {
 	case errors.Is(err, fw.ErrNothing):
 		return []string{
@@ -79,26 +116,21 @@ func advice(err error) []string {
 			"do user name and secret agree with the target's, in both directions?",
 			"does the target let this initiator name in (ACL)?",
 		}
-	case errors.Is(err, login.ErrTargetNotFound):
-		return []string{
-			"is the target's name written as on the target?",
-			"is it bound to this portal, and this initiator allowed to see it?",
-		}
 	case errors.Is(err, session.ErrNoLUN):
 		return []string{
-			"does the target have a unit of that number, mapped to this initiator?",
+			"does the target have that unit, mapped to this initiator?",
 			"LUNs in netroot= and in root-path are hexadecimal (RFC 4173)",
 			"from 256 on targets number them in two ways: LUN 300 is 12c for LIO, 412c for tgt",
-		}
-	case errors.Is(err, unix.ECONNREFUSED):
-		return []string{
-			"does the target's daemon run, and listen on that port?",
-			"does a firewall reject the connection?",
 		}
 	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
 		return []string{
 			"are address, prefix and gateway of this machine right?",
 			"is the target switched on and in this network?",
+		}
+	case errors.As(err, &nic):
+		return []string{
+			"is it the right NIC, and cabled to the right network?",
+			"is its driver in the image, and a DHCP server there where one is asked?",
 		}
 	case errors.As(err, &missing):
 		return []string{"does root= name what is on this LUN?", "is this the right LUN?"}
@@ -121,6 +153,9 @@ func Fail(c *Console, plan *fw.Plan, err error) {
 		policy = plan.Failure
 	}
 	action, wait := failureAction(policy, fileExists("/bin/sh"))
+	if policy.Action == "shell" && action != "shell" {
+		c.Printf("warning: rd.emergency=shell, and the image has no /bin/sh")
+	}
 	Explain(c.out, err, describeAction(action, wait))
 	if wait > 0 {
 		<-time.After(wait)
@@ -129,6 +164,7 @@ func Fail(c *Console, plan *fw.Plan, err error) {
 		runShell(c)
 		action = "reboot"
 	}
+	_ = unix.Unmount(sysroot, 0) // where it came so far
 	unix.Sync()
 	restart(action)
 }
@@ -146,38 +182,49 @@ func failureAction(p fw.Failure, shell bool) (action string, wait time.Duration)
 	if p.Panic != 0 { // kernel/panic.c: negative reboots at once, positive after seconds
 		return "reboot", time.Duration(max(p.Panic, 0)) * time.Second
 	}
-	return "halt", 0
+	return "wait", 0
 }
 
 func describeAction(action string, wait time.Duration) string {
 	switch {
 	case action == "shell":
 		return "a shell; the machine reboots when it ends"
-	case action == "halt":
-		return "the machine halts (rd.emergency=reboot|poweroff|shell or panic=SECONDS changes that)"
+	case action == "wait":
+		return "nothing; Ctrl-Alt-Del reboots (rd.emergency= and panic= do more)"
 	case wait > 0:
 		return fmt.Sprintf("%s in %.0f s (panic=)", action, wait.Seconds())
 	}
 	return action
 }
 
-// restart ends the machine.
+// restart ends the machine, or waits for somebody who does.
 func restart(action string) {
 	commands := map[string]int{
 		"reboot":   unix.LINUX_REBOOT_CMD_RESTART,
 		"poweroff": unix.LINUX_REBOOT_CMD_POWER_OFF,
 		"halt":     unix.LINUX_REBOOT_CMD_HALT,
 	}
-	unix.Reboot(commands[action])
-	select {} // a halted kernel keeps PID 1
+	if command, ok := commands[action]; ok {
+		unix.Reboot(command)
+	}
+	for {
+		unix.Pause() // PID 1 must not end
+	}
 }
 
-// runShell runs /bin/sh on the console and waits for its end.
+// runShell runs /bin/sh on the console and waits for its end. The console is its
+// controlling terminal, so that ctrl-C ends what it runs, and not the shell.
 func runShell(c *Console) {
-	p, err := os.StartProcess("/bin/sh", []string{"sh"}, &os.ProcAttr{
-		Dir: "/", Env: initEnvironment(os.Environ()), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
-		Sys: &syscall.SysProcAttr{Setsid: true},
-	})
+	start := func(control bool) (*os.Process, error) {
+		return os.StartProcess("/bin/sh", []string{"sh"}, &os.ProcAttr{
+			Dir: "/", Env: initEnvironment(os.Environ()), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
+			Sys: &syscall.SysProcAttr{Setsid: true, Setctty: control},
+		})
+	}
+	p, err := start(true)
+	if err != nil { // not every console is a terminal
+		p, err = start(false)
+	}
 	if err != nil {
 		c.Printf("no shell: %v", err)
 		return

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,13 +10,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rootlun/rootlun/boot/network"
 	"github.com/rootlun/rootlun/fw"
+	"github.com/rootlun/rootlun/session"
 )
 
 func TestExplain(t *testing.T) {
-	cause := errors.Join(
-		fmt.Errorf("connect to iqn.2026-01.net.example:disk at 192.0.2.1:3260: %w", unix.ECONNREFUSED),
-		errors.New("eth0\x1b[2J: a line\rthat forges"))
+	refused := fmt.Errorf("iqn.2026-01.net.example:disk at 192.0.2.1:3260: connect, after 7ms: %w; check that the target runs", unix.ECONNREFUSED)
+	cause := errors.Join(refused, refused, errors.New("eth0\x1b[2J: a line\rthat forges…"))
 	var b strings.Builder
 	Explain(&b, &StepError{Step: "reach the root's disk", Err: cause, Tries: 7, Took: 12 * time.Second, Limit: 10 * time.Second}, "reboot")
 	want := `
@@ -23,16 +25,37 @@ func TestExplain(t *testing.T) {
 rootlun could not boot this machine.
 
   failed:   reach the root's disk
-  because:  connect to iqn.2026-01.net.example:disk at 192.0.2.1:3260: connection refused
-            eth0?[2J: a line?that forges
+  because:  iqn.2026-01.net.example:disk at 192.0.2.1:3260: connect, after 7ms: connection refused
+            eth0?[2J: a line?that forges...
   tried:    7 times in 12 s of 10 s
-  check:    does the target's daemon run, and listen on that port?
-            does a firewall reject the connection?
+  check:    that the target runs
   next:     reboot
 ----------------------------------------------------------------------
 `
 	if b.String() != want {
 		t.Errorf("got %s", b.String())
+	}
+}
+
+// What to check is what the error says, else what is known of its kind; and no
+// line says the same twice.
+func TestExplainAdvice(t *testing.T) {
+	for _, tt := range []struct {
+		err  StepError
+		want []string
+	}{
+		{StepError{Err: &network.Error{NIC: "eth0", Message: "not there", Err: context.DeadlineExceeded}}, []string{"is it the right NIC"}},
+		{StepError{Err: fmt.Errorf("find LUN 7: %w", session.ErrNoLUN), Tries: 1, Took: time.Second / 5, Limit: 9 * time.Second, Final: true},
+			[]string{"hexadecimal (RFC 4173)", "once, 0 s of 9 s; another try would end the same way"}},
+		{StepError{Err: errors.New("a")}, []string{"the lines above"}},
+	} {
+		var b strings.Builder
+		Explain(&b, &tt.err, "halt")
+		for _, want := range tt.want {
+			if strings.Count(b.String(), want) != 1 {
+				t.Errorf("%q is not there once in %s", want, b.String())
+			}
+		}
 	}
 }
 
@@ -43,11 +66,12 @@ func TestFailureAction(t *testing.T) {
 		action string
 		wait   time.Duration
 	}{
-		{fw.Failure{}, false, "halt", 0},
-		{fw.Failure{}, true, "halt", 0}, // a console that anybody reaches gives no shell unasked
+		{fw.Failure{}, false, "wait", 0},
+		{fw.Failure{}, true, "wait", 0}, // a console that anybody reaches gives no shell unasked
 		{fw.Failure{Action: "shell"}, true, "shell", 0},
 		{fw.Failure{Action: "shell", Panic: 5}, false, "reboot", 5 * time.Second},
 		{fw.Failure{Action: "poweroff", Panic: 5}, true, "poweroff", 0},
+		{fw.Failure{Action: "halt"}, true, "halt", 0},
 		{fw.Failure{Action: "reboot"}, false, "reboot", 0},
 		{fw.Failure{Panic: -1}, false, "reboot", 0},
 		{fw.Failure{Panic: 30}, false, "reboot", 30 * time.Second},

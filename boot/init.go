@@ -34,6 +34,20 @@ func mountPseudo() error {
 	return nil
 }
 
+// reopenConsole makes the console of devtmpfs the standard input and outputs, in
+// place of the initramfs's own, which is deleted later: programs that ask for
+// the name of their terminal get one. A machine without a console stays as it is.
+func reopenConsole() {
+	fd, err := unix.Open("/dev/console", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	for std := range 3 {
+		_ = unix.Dup3(fd, std, 0)
+	}
+}
+
 // openKernelLog opens /dev/kmsg for writing, or returns nil.
 func openKernelLog() *os.File {
 	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)

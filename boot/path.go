@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rootlun/rootlun/boot/network"
@@ -29,6 +30,7 @@ const (
 type Path struct {
 	Target  fw.Target
 	NIC     *network.Result
+	NICFrom string // what described it
 	Session *session.Session
 	Disk    session.Disk
 	Root    string // the device that is mounted
@@ -47,40 +49,44 @@ func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), up: map[int]*network.Result{}}
-	return firstOf(ctx, c, plan.Targets, limit, func(t fw.Target) (*Path, error) {
-		return tryTarget(ctx, c, plan, t, &nics, drivers)
+	return firstOf(ctx, c, plan.Targets, limit, func(t fw.Target, wait func()) (*Path, error) {
+		return tryTarget(ctx, c, plan, t, &nics, drivers, wait)
 	})
 }
 
 // firstOf tries the targets, round after round, until one succeeds, none is
-// left that may, or ctx ends; limit is its deadline, for people.
-func firstOf(ctx context.Context, c *Console, targets []fw.Target, limit time.Duration, try func(fw.Target) (*Path, error)) (*Path, error) {
+// left that may, or ctx ends; limit is its deadline, for people. From the first
+// call of wait on it says how long it has been waiting.
+func firstOf(ctx context.Context, c *Console, targets []fw.Target, limit time.Duration, try func(t fw.Target, wait func()) (*Path, error)) (*Path, error) {
 	began := time.Now()
 	errs := make([]error, len(targets)) // the last one of each that says more than that time is up
 	hopeless := make([]bool, len(targets))
 	done := func() {}
 	defer func() { done() }()
+	wait := sync.OnceFunc(func() { done = c.waitSince(began, targetNames(targets), limit) })
 	for tries, pause := 1, retryFirst; ; tries, pause = tries+1, min(2*pause, retryMost) {
 		for i, t := range targets {
 			if hopeless[i] {
 				continue
 			}
-			path, err := try(t)
+			path, err := try(t, wait)
 			if err == nil {
 				return path, nil
 			}
-			if errs[i] == nil {
-				c.Printf("%v", err)
-			}
-			if errs[i] == nil || ctx.Err() == nil {
-				errs[i] = err
-			}
 			hopeless[i] = !canPass(err)
-		}
-		if slices.Contains(hopeless, false) && ctx.Err() == nil {
-			if tries == 1 {
-				done = c.Wait(targetNames(targets), limit)
+			if errs[i] != nil && ctx.Err() != nil {
+				continue // time is up, and why it failed before says more
 			}
+			if next := "; trying again"; errs[i] == nil || cause(err) != cause(errs[i]) {
+				if hopeless[i] {
+					next = ""
+				}
+				c.Printf("%v%s", err, next)
+			}
+			errs[i] = err
+		}
+		final := !slices.Contains(hopeless, false)
+		if !final {
 			timer := time.NewTimer(pause)
 			select {
 			case <-timer.C:
@@ -89,7 +95,7 @@ func firstOf(ctx context.Context, c *Console, targets []fw.Target, limit time.Du
 				timer.Stop()
 			}
 		}
-		return nil, &StepError{Step: "reach the root's disk", Err: errors.Join(errs...), Tries: tries, Took: time.Since(began), Limit: limit}
+		return nil, &StepError{Step: "reach the root's disk", Err: errors.Join(errs...), Tries: tries, Took: time.Since(began), Limit: limit, Final: final}
 	}
 }
 
@@ -110,8 +116,17 @@ func canPass(err error) bool {
 	return true
 }
 
-// tryTarget makes one attempt. A session that has no disk is logged out again.
-func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics *nicSet, drivers *drivers) (*Path, error) {
+// cause is what went wrong, without the times, which differ at each attempt.
+func cause(err error) string {
+	if op := (*session.OpError)(nil); errors.As(err, &op) {
+		err = op.Err
+	}
+	return err.Error()
+}
+
+// tryTarget makes one attempt, and calls wait when the network is up. A session
+// that has no disk is logged out again.
+func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics *nicSet, drivers *drivers, wait func()) (*Path, error) {
 	cfg, err := sessionConfig(plan, t)
 	if err != nil {
 		return nil, err
@@ -120,6 +135,7 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 	if err != nil {
 		return nil, err
 	}
+	wait()
 	initiator, err := drivers.initiator()
 	if err != nil {
 		return nil, &configError{err}
@@ -128,7 +144,7 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 	if err != nil {
 		return nil, err
 	}
-	return &Path{Target: t, NIC: nic, Session: s, Disk: disk}, nil
+	return &Path{Target: t, NIC: nic, NICFrom: nics.from(nic), Session: s, Disk: disk}, nil
 }
 
 // Login loads the initiator's drivers where they are missing, logs in once and
@@ -136,7 +152,7 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 // It is the part of a boot that rootlun login does alone.
 func Login(ctx context.Context, c *Console, cfg session.Config, lun uint64) (session.Disk, error) {
 	if !fileExists("/sys/class/iscsi_transport/tcp") || !fileExists("/sys/bus/scsi/drivers/sd") {
-		loader, err := newLoader()
+		loader, _, err := newLoader()
 		if err != nil {
 			return session.Disk{}, err
 		}
@@ -163,7 +179,6 @@ func logIn(ctx context.Context, c *Console, initiator *session.Initiator, cfg se
 	c.Step("login", "session %d: %s at %s, %s", s.SID, cfg.TargetName, cfg.Portal, authentication(s))
 	disk, err := s.Disk(ctx, lun)
 	if err != nil {
-		err = fmt.Errorf("LUN %d of %s at %s: %w", lun, cfg.TargetName, cfg.Portal, err)
 		if out := s.Logout(context.WithoutCancel(ctx)); out != nil {
 			c.Printf("warning: %v", out)
 		}

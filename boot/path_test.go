@@ -37,7 +37,7 @@ func TestFirstOf(t *testing.T) {
 				defer cancel()
 				tries := map[string]int{}
 				began := time.Now()
-				path, err := firstOf(ctx, NewConsole(io.Discard, began), targets, tt.limit, func(target fw.Target) (*Path, error) {
+				path, err := firstOf(ctx, NewConsole(io.Discard, began), targets, tt.limit, func(target fw.Target, wait func()) (*Path, error) {
 					tries[target.Name]++
 					switch {
 					case target.Name == "locked":
@@ -74,7 +74,7 @@ func TestFirstOf(t *testing.T) {
 func TestFirstOfEndsWhenNothingCanPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		_, err := firstOf(t.Context(), NewConsole(io.Discard, began), []fw.Target{{}, {}}, time.Hour, func(fw.Target) (*Path, error) {
+		_, err := firstOf(t.Context(), NewConsole(io.Discard, began), []fw.Target{{}, {}}, time.Hour, func(fw.Target, func()) (*Path, error) {
 			return nil, session.ErrNoLUN
 		})
 		if !errors.Is(err, session.ErrNoLUN) || time.Since(began) != 0 {

@@ -130,7 +130,19 @@ func switchRoot(c *Console, init string, args, env []string) error {
 	if err := unix.Chdir("/"); err != nil {
 		return fmt.Errorf("enter /: %w", err)
 	}
-	return fmt.Errorf("run %s: %w", init, unix.Exec(init, append([]string{init}, args...), env))
+	return execError(init, unix.Exec(init, append([]string{init}, args...), env))
+}
+
+// execError adds what to check: that init is there was seen before.
+func execError(init string, err error) error {
+	hint := ""
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		hint = "; check that its interpreter or dynamic loader is in the root"
+	case errors.Is(err, unix.ENOEXEC):
+		hint = "; check that the root is for this machine's architecture"
+	}
+	return fmt.Errorf("run %s: %w%s", init, err, hint)
 }
 
 // deleteInitramfs deletes what lies on the same file system as /, and nothing

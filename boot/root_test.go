@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -33,5 +34,17 @@ func TestInitEnvironment(t *testing.T) {
 	want := []string{"TERM=vt100", "quirk=1", "HOME=/"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestExecError(t *testing.T) {
+	for err, want := range map[error]string{
+		unix.ENOENT:  "run /sbin/init: no such file or directory; check that its interpreter or dynamic loader is in the root",
+		unix.ENOEXEC: "run /sbin/init: exec format error; check that the root is for this machine's architecture",
+		unix.EACCES:  "run /sbin/init: permission denied",
+	} {
+		if got := execError("/sbin/init", err); got.Error() != want || !errors.Is(got, err) {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

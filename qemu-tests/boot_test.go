@@ -3,6 +3,7 @@ package qemutests
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -68,6 +69,7 @@ func checkRootOn(t *testing.T, mount string, report Report, console string, port
 			t.Errorf("init's environment has no %s:\n%s", name, report["environment"])
 		}
 	}
+	checkProcess(t, report)
 	if !strings.Contains(console, "reboot: Power down") {
 		t.Error("the machine did not power off")
 	}
@@ -78,6 +80,28 @@ func checkRootOn(t *testing.T, mount string, report Report, console string, port
 	for _, secret := range []string{target.Secret, target.SecretIn} {
 		if secret != "" && strings.Contains(state, secret) {
 			t.Error("/run/rootlun/state.json holds a secret")
+		}
+	}
+}
+
+// checkProcess asserts that init is as the kernel would have started it: no
+// signal blocked or ignored, the kernel's limits, and no file but the console
+// (and what the shell that it is has opened itself).
+func checkProcess(t *testing.T, report Report) {
+	t.Helper()
+	for _, want := range [][2]string{
+		{"/proc/1/status", `\nUmask:\t0022\n`}, {"/proc/1/status", `\nThreads:\t1\n`},
+		{"/proc/1/status", `\nSigBlk:\t0{16}\n`}, {"/proc/1/status", `\nSigIgn:\t0{15}[04]\n`}, // its shell ignores SIGQUIT
+		{"/proc/1/limits", `\nMax open files +1024 +4096 `},
+		{"$ ls -l /proc/1/fd", ` 0 -> /dev/console\n`},
+	} {
+		if !regexp.MustCompile(want[1]).MatchString(report[want[0]]) {
+			t.Errorf("%s has no line %q:\n%.1500s", want[0], want[1], report[want[0]])
+		}
+	}
+	for _, leak := range []string{"socket:", "anon_inode:", "/dev/kmsg", "(deleted)"} {
+		if files := report["$ ls -l /proc/1/fd"]; strings.Contains(files, leak) {
+			t.Errorf("init was started with %s open:\n%s", leak, files)
 		}
 	}
 }

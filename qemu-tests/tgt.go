@@ -36,6 +36,11 @@ func StartTGT(ctx context.Context, dir string, targets ...Target) (*TGT, error) 
 	if err != nil {
 		return nil, err
 	}
+	return startTGT(ctx, port, dir, targets...)
+}
+
+// startTGT is StartTGT on a port that freePort gave.
+func startTGT(ctx context.Context, port int, dir string, targets ...Target) (*TGT, error) {
 	log, err := os.Create(filepath.Join(dir, "tgtd.log"))
 	if err != nil {
 		return nil, err

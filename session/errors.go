@@ -29,9 +29,9 @@ type OpError struct {
 func (e *OpError) Error() string {
 	after := e.After.Round(time.Millisecond)
 	if e.Op == opLogin { // package login names the step and the target
-		return fmt.Sprintf("portal %v: %v (after %v)", e.Portal, e.Err, after)
+		return fmt.Sprintf("portal %v, after %v: %v", e.Portal, after, e.Err)
 	}
-	return fmt.Sprintf("%s at %v: %s: %v (after %v)", e.Target, e.Portal, e.Op, e.Err, after)
+	return fmt.Sprintf("%s at %v: %s, after %v: %v", e.Target, e.Portal, e.Op, after, e.Err)
 }
 
 // Unwrap returns the cause.
@@ -57,7 +57,7 @@ func explain(err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, unix.ECONNREFUSED):
-		hint = "check that the target runs and listens on this port"
+		hint = "check that the target runs and listens on this port, and that no firewall rejects the connection"
 	case errors.Is(err, unix.ENETUNREACH):
 		hint = "check this machine's address and routes"
 	case errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ETIMEDOUT):

@@ -117,6 +117,10 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 	if cfg.DHCPTimeout == 0 {
 		cfg.DHCPTimeout = time.Minute
 	}
+	if end, ok := ctx.Deadline(); ok { // what is said of a wait is how long it really may take
+		cfg.LinkTimeout = min(cfg.LinkTimeout, time.Until(end))
+		cfg.DHCPTimeout = min(cfg.DHCPTimeout, time.Until(end))
+	}
 	l, err := h.find(ctx, cfg, p)
 	if err != nil {
 		return nil, err

@@ -27,31 +27,49 @@ timeout 86400 s), scans the LUN and prints its disk. The NIC has to be up.
 func runLogin(args []string, stdout, stderr io.Writer) int {
 	cfg := session.Default()
 	flags := flag.NewFlagSet("login", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, loginUsage); flags.PrintDefaults() }
+	flags.SetOutput(io.Discard) // an error is one line, below
 	flags.StringVar(&cfg.TargetName, "target", "", "the target's iSCSI `name`")
 	flags.StringVar(&cfg.InitiatorName, "initiator", "", "our iSCSI `name`")
 	portal := flags.String("portal", "", "the portal's `address`, with a port if it is not 3260")
 	lun := flags.Uint64("lun", 0, "the logical unit, as Linux counts it (decimal)")
 	timeout := flags.Duration("timeout", 30*time.Second, "how long to try")
 	credentials := flags.String("credentials", "", "a `file` with node.session.auth.* settings, one NAME = VALUE a line")
-	flags.Func("param", "an open-iscsi record setting, `NAME=VALUE`; may be repeated", func(s string) error { return setParam(&cfg, s) })
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return 0
-	} else if err != nil {
-		return 2
-	}
+	var params []string // read later: package flag's errors would show a secret
+	flags.Func("param", "an open-iscsi record setting, `NAME=VALUE`; may be repeated", func(s string) error {
+		params = append(params, s)
+		return nil
+	})
 	fail := func(code int, err error) int {
 		fmt.Fprintf(stderr, "rootlun login: %v\n", err)
+		if code == 2 {
+			fmt.Fprintln(stderr, "rootlun login --help tells more")
+		}
 		return code
 	}
-	var err error
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, loginUsage)
+		flags.SetOutput(stdout)
+		flags.PrintDefaults()
+		return 0
+	case err != nil:
+		return fail(2, err)
+	case flags.NArg() > 0:
+		return fail(2, fmt.Errorf("there is no argument %q", flags.Arg(0)))
+	}
+	for _, name := range []string{"target", "portal", "initiator"} {
+		if flags.Lookup(name).Value.String() == "" {
+			return fail(2, fmt.Errorf("--%s is missing", name))
+		}
+	}
 	if cfg.Portal, err = parsePortal(*portal); err != nil {
 		return fail(2, err)
 	}
-	if cfg.TargetName == "" || cfg.InitiatorName == "" || flags.NArg() > 0 {
-		flags.Usage()
-		return 2
+	for _, p := range params {
+		if err := setParam(&cfg, p); err != nil {
+			return fail(2, fmt.Errorf("--param: %w", err))
+		}
 	}
 	if *credentials != "" {
 		if err := readCredentials(&cfg, *credentials); err != nil {

@@ -30,15 +30,19 @@ usage:
 // verb is one command: it takes its arguments and returns the exit code.
 type verb func(args []string, stdout, stderr io.Writer) int
 
-func main() {
+func main() { os.Exit(dispatch(os.Args, os.Getpid(), os.Stdout, os.Stderr)) }
+
+// dispatch runs the verb that the arguments name, or the name that the program
+// is called by; PID 1 is always init. It returns the exit code.
+func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 	verbs := map[string]verb{
 		"init":    runInit,
 		"login":   runLogin,
 		"version": printVersion, "--version": printVersion,
 		"help": printUsage, "--help": printUsage, "-h": printUsage,
 	}
-	name, args := filepath.Base(os.Args[0]), os.Args[1:]
-	if name != "init" && os.Getpid() != 1 {
+	name, args := filepath.Base(argv[0]), argv[1:]
+	if name != "init" && pid != 1 {
 		name = ""
 		if len(args) > 0 {
 			name, args = args[0], args[1:]
@@ -49,12 +53,12 @@ func main() {
 	run, ok := verbs[name]
 	if !ok {
 		if name != "" {
-			fmt.Fprintf(os.Stderr, "rootlun: there is no command %q\n\n", name)
+			fmt.Fprintf(stderr, "rootlun: there is no command %q\n\n", name)
 		}
-		fmt.Fprint(os.Stderr, usage)
-		os.Exit(2)
+		fmt.Fprint(stderr, usage)
+		return 2
 	}
-	os.Exit(run(args, os.Stdout, os.Stderr))
+	return run(args, stdout, stderr)
 }
 
 func printVersion(_ []string, stdout, _ io.Writer) int {
@@ -70,7 +74,7 @@ func printUsage(_ []string, stdout, _ io.Writer) int {
 // runInit boots the machine. It returns only when it was not started as PID 1.
 func runInit(_ []string, stdout, stderr io.Writer) int {
 	if os.Getpid() != 1 {
-		fmt.Fprintln(stderr, "rootlun init: this is PID 1's work, in an initramfs")
+		fmt.Fprintln(stderr, "rootlun init: only PID 1 can do this, in an initramfs")
 		return 2
 	}
 	console := boot.NewConsole(stdout, start)

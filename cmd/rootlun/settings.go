@@ -13,7 +13,7 @@ import (
 func setParam(cfg *session.Config, s string) error {
 	name, value, ok := strings.Cut(s, "=")
 	if !ok {
-		return errors.New("want NAME=VALUE")
+		return errors.New("want NAME=VALUE, such as node.session.queue_depth=64")
 	}
 	return cfg.Set(strings.TrimSpace(name), strings.TrimSpace(value))
 }

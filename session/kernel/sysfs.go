@@ -29,7 +29,7 @@ func (s Sysfs) Handle() (uint64, error) {
 	path := s.path("class/iscsi_transport/tcp/handle")
 	text, err := readAttr(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("the kernel has no iSCSI over TCP; check that the module iscsi_tcp is loaded: %w", err)
+		return 0, fmt.Errorf("the kernel has no iSCSI over TCP: %w; check that the module iscsi_tcp is loaded", err)
 	}
 	if err != nil {
 		return 0, err

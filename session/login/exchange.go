@@ -153,7 +153,7 @@ func (e *engine) trip(ctx context.Context, req pdu.LoginRequest) (pdu.LoginRespo
 		return none, e.protocolError(err)
 	}
 	if err != nil {
-		return none, fmt.Errorf("login to %s: no answer in the %v (exchange %d) after %.1f s; check that an iSCSI target serves this portal: %w",
+		return none, fmt.Errorf("login to %s: no answer in the %v (exchange %d) after %.1f s: %w; check that an iSCSI target serves this portal",
 			e.peer(), e.stage, e.exchanges, time.Since(start).Seconds(), err)
 	}
 	resp, err := e.parse(p)
