@@ -100,7 +100,7 @@ func TestIBFTFromIPXE(t *testing.T) {
 	s := newScene(t)
 	target := s.target()
 	port := s.tgt(target)
-	report, console := s.boot(s.ipxe(port, target))
+	report, console := s.boot(s.ipxeDHCP(port, target))
 	checkRoot(t, report, console, port, target)
 }
 

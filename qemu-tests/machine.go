@@ -23,6 +23,7 @@ type Machine struct {
 	ACPI    string   // a file with an ACPI table that its firmware publishes
 	Net     string   // more settings of the user-mode network, such as "tftp=DIR"; "none": no NIC
 	Disks   []string // raw images of virtio disks, which the machine may write
+	More    []string // more arguments of QEMU
 	Stdin   *os.File // a terminal for its console
 	Copy    io.Writer
 }
@@ -50,7 +51,7 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 	}
 	nic := "virtio-net-pci,netdev=net,mac=" + GuestMAC
 	if m.Kernel == "" {
-		nic += ",bootindex=0"
+		nic += ",bootindex=1"
 	} else {
 		args = append(args, "-kernel", m.Kernel, "-initrd", m.Initrd, "-append", cmdline(m.Cmdline))
 	}
@@ -65,6 +66,7 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 		args = append(args, "-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,file=%s", i, disk),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
 	}
+	args = append(args, m.More...)
 	ctx, cancel := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
 	r := &Running{Console: newConsole(log, m.Copy), dir: m.Dir, cancel: cancel, done: make(chan struct{})}
