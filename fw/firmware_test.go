@@ -222,6 +222,31 @@ func TestPlaces(t *testing.T) {
 	})
 }
 
+func TestTargetInACPI(t *testing.T) {
+	bad, err := table().Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad[len(bad)-1]++
+	empty := table()
+	empty.Targets = nil
+	for _, c := range []struct {
+		name string
+		tree fstest.MapFS
+		want bool
+	}{
+		{"a good one", tree(t, "", table()), true},
+		{"none", sysfs(fstest.MapFS{}, table()), false},
+		{"a bad one", fstest.MapFS{acpi: {Data: bad}}, false},
+		{"no target", tree(t, "", empty), false},
+		{"another signature", fstest.MapFS{acpiDir + "/BIFT": tree(t, "", table())[acpi]}, true},
+	} {
+		if got := TargetInACPI(c.tree); got != c.want {
+			t.Errorf("%s: got %v", c.name, got)
+		}
+	}
+}
+
 // TestTable: one quirk of a table a row.
 func TestTable(t *testing.T) {
 	for _, tt := range []struct {

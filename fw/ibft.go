@@ -47,11 +47,7 @@ func readFirmware(fsys fs.FS) firmware {
 	}
 
 	for _, name := range acpiTables(fsys) {
-		raw, err := readSmall(fsys, name, 64<<10) // its offsets have 16 bits
-		var t *ibft.Table
-		if err == nil {
-			t, err = ibft.Parse(raw)
-		}
+		t, err := readACPI(fsys, name)
 		if err != nil {
 			out.fail(&Error{Place: "/" + name, Err: err})
 			continue
@@ -66,6 +62,25 @@ func readFirmware(fsys fs.FS) firmware {
 		out.fail(&Error{Place: "/" + ibftDir, Err: err})
 	}
 	return out
+}
+
+// TargetInACPI reports whether a table in ACPI names a target that can be used.
+// Without one it is worth while to load the kernel's iscsi_ibft before Read.
+func TargetInACPI(fsys fs.FS) bool {
+	for _, name := range acpiTables(fsys) {
+		if t, err := readACPI(fsys, name); err == nil && len(fromTable(t, "").targets) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func readACPI(fsys fs.FS, name string) (*ibft.Table, error) {
+	raw, err := readSmall(fsys, name, 64<<10) // its offsets have 16 bits
+	if err != nil {
+		return nil, err
+	}
+	return ibft.Parse(raw)
 }
 
 // acpiTables returns the paths of the tables that ACPI has; of two with one
