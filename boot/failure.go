@@ -68,16 +68,32 @@ func Explain(w io.Writer, err error, next string) {
 func advice(err error) []string {
 	var timeout interface{ Timeout() bool }
 	var missing *notThereError
+	var auth *login.AuthError
 	switch {
 	case errors.Is(err, fw.ErrNothing):
 		return []string{
 			"does the firmware publish an iBFT? (iSCSI boot enabled, iPXE: sanhook with keep-san)",
 			"or name the target: netroot=iscsi:ADDRESS::::TARGETNAME ip=dhcp",
 		}
-	case errors.Is(err, login.ErrAuthFailed):
+	case errors.Is(err, login.ErrNoCredentials):
+		return []string{
+			"give CHAP's user name and secret in the firmware's iSCSI settings (iPXE: set username, set password)",
+			"or netroot=iscsi:USER:SECRET@ADDRESS::::TARGETNAME, which users of the booted system can read",
+			"or let this initiator name in without (on the target)",
+		}
+	case errors.Is(err, login.ErrAuthFailed), errors.As(err, &auth):
 		return []string{
 			"do user name and secret agree with the target's, in both directions?",
 			"does the target let this initiator name in (ACL)?",
+		}
+	case errors.Is(err, login.ErrNotAuthorized):
+		return []string{
+			"does the target let this initiator name in (ACL)? `plan: initiator` above shows it and its source",
+		}
+	case errors.Is(err, login.ErrTargetUnavailable):
+		return []string{
+			"is the target in service, and its name written as on the target?",
+			"does it let this initiator name in (ACL)? `plan: initiator` above shows it",
 		}
 	case errors.Is(err, login.ErrTargetNotFound):
 		return []string{
