@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rootlun/rootlun/fw"
+	"github.com/rootlun/rootlun/session/login"
 )
 
 func TestExplain(t *testing.T) {
@@ -33,6 +34,25 @@ rootlun could not boot this machine.
 `
 	if b.String() != want {
 		t.Errorf("got %s", b.String())
+	}
+}
+
+// TestAdvice: what a target says when it refuses us, and what is to be checked.
+func TestAdvice(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		words string
+	}{
+		{&login.StatusError{Class: 2, Detail: 1}, "netroot=iscsi:USER:SECRET@"},
+		{&login.StatusError{Class: 2, Detail: 1, CHAP: true}, "do user name and secret agree"},
+		{&login.AuthError{Reason: "the target could not prove itself"}, "do user name and secret agree"},
+		{&login.StatusError{Class: 2, Detail: 2}, "let this initiator name in"},
+		{&login.StatusError{Class: 2, Detail: 3}, "is the target's name written"},
+		{&login.StatusError{Class: 3, Detail: 1}, "is the target in service"},
+	} {
+		if got := strings.Join(advice(fmt.Errorf("portal: %w", c.err)), "\n"); !strings.Contains(got, c.words) {
+			t.Errorf("%v: %s", c.err, got)
+		}
 	}
 }
 

@@ -83,8 +83,8 @@ func readACPI(fsys fs.FS, name string) (*ibft.Table, error) {
 	return ibft.Parse(raw)
 }
 
-// acpiTables returns the paths of the tables that ACPI has; of two with one
-// signature the second ends in a digit.
+// acpiTables returns the paths of the tables that ACPI has. Two with one
+// signature are iBFT1 and iBFT2.
 func acpiTables(fsys fs.FS) (names []string) {
 	dir, _ := fs.ReadDir(fsys, acpiDir) // a machine without ACPI has none
 	for _, e := range dir {

@@ -79,7 +79,7 @@ func TestRecordTables(t *testing.T) {
 			ctx, cancel := context.WithTimeout(s.ctx, time.Minute) // iPXE waits where its script fails
 			defer cancel()
 			s.ctx = ctx
-			m := s.ipxe(c.commands(port, target), "initrd=initrd") // the name that UEFI kernels want
+			m := s.ipxe(c.commands(port, target))
 			m.More = c.more
 			if c.uefi {
 				m.More = append(m.More, uefi...)
