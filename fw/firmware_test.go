@@ -219,6 +219,9 @@ func TestPlaces(t *testing.T) {
 		if _, err := Read(tree(t, "", empty)); !errors.Is(err, ErrNothing) {
 			t.Errorf("got %v, want ErrNothing", err)
 		}
+		if _, err := Read(tree(t, "rd.iscsi.firmware", empty)); err == nil || !strings.Contains(err.Error(), "the firmware's table, iBFT (ACPI), has none") {
+			t.Errorf("asked for: got %v", err)
+		}
 	})
 }
 

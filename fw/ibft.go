@@ -23,6 +23,7 @@ const (
 // Its errors are of tables, targets and fields that cannot be used.
 type firmware struct {
 	report
+	from      string // where a table was found; empty: nowhere
 	initiator Initiator
 	nics      []NIC    // in the order of the table
 	targets   []Target // the one to try first stands first
@@ -99,7 +100,7 @@ func acpiTables(fsys fs.FS) (names []string) {
 
 // fromTable makes NICs and targets of a table. from is what their From says.
 func fromTable(t *ibft.Table, from string) firmware {
-	var f firmware
+	f := firmware{from: from}
 	for _, p := range t.Problems {
 		f.warn(from, fmt.Sprintf(": offset %d: ", p.Offset), p.Reason)
 	}

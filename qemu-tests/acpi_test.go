@@ -39,7 +39,7 @@ func TestOddTables(t *testing.T) {
 	}{
 		{name: "BIFT", acpi: []change{sign("BIFT")}},
 		{name: "revision-2", acpi: []change{revision2}, shows: []string{"/sys/firmware/acpi/tables/iBFT", "offset 8: revision"}},
-		{name: "half", acpi: []change{half}, shows: []string{"offset 144"}},
+		{name: "half", acpi: []change{half}, shows: []string{"offset 144", "the firmware's table, iBFT (ACPI), has none that can be used"}},
 		{name: "bad-then-good", acpi: []change{revision2, good}},
 		{name: "one-of-two-targets", acpi: []change{good}, table: nameless},
 		{name: "low-memory", memory: good},
