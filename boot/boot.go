@@ -62,8 +62,9 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 // readPlan reads every source of configuration and says what it found.
 func readPlan(c *Console, drivers *modules.Loader) (*fw.Plan, error) {
 	sys := os.DirFS("/")
-	if _, err := fs.Stat(sys, "sys/firmware/acpi/tables/iBFT"); err != nil {
-		// A BIOS table in low memory is seen through the kernel's driver only.
+	if !fw.TargetInACPI(sys) {
+		// A BIOS table in low memory is seen through the kernel's driver only,
+		// also on a machine that has a table of no use in ACPI.
 		if err := drivers.Load("iscsi_ibft"); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoDevice) {
 			c.Printf("warning: no firmware table through the kernel: %v", err)
 		}

@@ -54,8 +54,8 @@ func Explain(w io.Writer, err error, next string) {
 			hints = add(hints, printable(hint))
 		}
 	}
-	if len(hints) == 0 {
-		hints = advice(step.Err)
+	if hints = append(hints, advice(step.Err)...); len(hints) == 0 {
+		hints = []string{"the lines above, from the first one that is not as expected"}
 	}
 	paragraph(&b, "because:", causes)
 	if step.Tries > 0 || step.Took > time.Second {
@@ -99,11 +99,12 @@ func tried(s *StepError) string {
 	return text
 }
 
-// advice says what to check, by what went wrong, where the error itself does not
-// ("; check …" is how it would).
+// advice says what to check beyond what the error itself says ("; check …"), by
+// what went wrong.
 func advice(err error) []string {
 	var timeout interface{ Timeout() bool }
 	var missing *notThereError
+	var auth *login.AuthError
 	var nic *network.Error
 	switch {
 	case errors.Is(err, fw.ErrNothing):
@@ -111,21 +112,23 @@ func advice(err error) []string {
 			"does the firmware publish an iBFT? (iSCSI boot enabled, iPXE: sanhook with keep-san)",
 			"or name the target: netroot=iscsi:ADDRESS::::TARGETNAME ip=dhcp",
 		}
-	case errors.Is(err, login.ErrAuthFailed):
+	case errors.Is(err, login.ErrNoCredentials):
+		return []string{
+			"give CHAP's user name and secret in the firmware's iSCSI settings (iPXE: set username, set password)",
+			"or netroot=iscsi:USER:SECRET@ADDRESS::::TARGETNAME, which users of the booted system can read",
+			"or let this initiator name in without (on the target)",
+		}
+	case errors.Is(err, login.ErrAuthFailed), errors.As(err, &auth):
 		return []string{
 			"do user name and secret agree with the target's, in both directions?",
-			"does the target let this initiator name in (ACL)?",
 		}
+	case errors.Is(err, login.ErrNotAuthorized), errors.Is(err, login.ErrTargetNotFound), errors.Is(err, login.ErrTargetUnavailable):
+		return []string{"is this initiator let in (ACL)? `plan: initiator` above shows its name and source"}
 	case errors.Is(err, session.ErrNoLUN):
 		return []string{
 			"does the target have that unit, mapped to this initiator?",
 			"LUNs in netroot= and in root-path are hexadecimal (RFC 4173)",
 			"from 256 on targets number them in two ways: LUN 300 is 12c for LIO, 412c for tgt",
-		}
-	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
-		return []string{
-			"are address, prefix and gateway of this machine right?",
-			"is the target switched on and in this network?",
 		}
 	case errors.As(err, &nic):
 		return []string{
@@ -142,7 +145,7 @@ func advice(err error) []string {
 			"is the target overloaded? rd.rootlun.timeout= gives it longer",
 		}
 	}
-	return []string{"the lines above, from the first one that is not as expected"}
+	return nil
 }
 
 // Fail shows the failure and then does what rd.emergency= or panic= asks for.

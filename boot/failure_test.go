@@ -13,6 +13,7 @@ import (
 	"github.com/rootlun/rootlun/boot/network"
 	"github.com/rootlun/rootlun/fw"
 	"github.com/rootlun/rootlun/session"
+	"github.com/rootlun/rootlun/session/login"
 )
 
 func TestExplain(t *testing.T) {
@@ -55,6 +56,27 @@ func TestExplainAdvice(t *testing.T) {
 			if strings.Count(b.String(), want) != 1 {
 				t.Errorf("%q is not there once in %s", want, b.String())
 			}
+		}
+	}
+}
+
+// What a target says when it refuses us, and what is to be checked then.
+func TestAdvice(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		words string
+	}{
+		{&login.StatusError{Class: 2, Detail: 1}, "netroot=iscsi:USER:SECRET@"},
+		{&login.StatusError{Class: 2, Detail: 1, CHAP: true}, "do user name and secret agree"},
+		{&login.AuthError{Reason: "the target could not prove itself"}, "do user name and secret agree"},
+		{&login.StatusError{Class: 2, Detail: 2}, "is this initiator let in (ACL)?"},
+		{&login.StatusError{Class: 2, Detail: 3}, "            is this initiator let in (ACL)?"}, // after what the error says
+		{&login.StatusError{Class: 3, Detail: 1}, "is this initiator let in (ACL)?"},
+	} {
+		var b strings.Builder
+		Explain(&b, &StepError{Err: fmt.Errorf("portal: %w", c.err)}, "halt")
+		if !strings.Contains(b.String(), c.words) {
+			t.Errorf("%v: %s", c.err, b.String())
 		}
 	}
 }

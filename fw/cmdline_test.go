@@ -151,7 +151,7 @@ func TestErrors(t *testing.T) {
 		{"iscsiroot=192.168.50.1", "iscsiroot=192.168.50.1", "no target name"},
 		{"rd.iscsi.firmware=maybe", "rd.iscsi.firmware=maybe", "neither 1 nor 0"},
 		{"rd.iscsi.firmware=", "rd.iscsi.firmware=", "neither 1 nor 0"},
-		{"rd.iscsi.firmware=1", cmdlinePlace, "the firmware has none"},
+		{"rd.iscsi.firmware=1", cmdlinePlace, "the firmware has no table"},
 		{"netroot=iscsi rd.iscsi.firmware=0", "rd.iscsi.firmware=0", "not asked"},
 		{"netroot=iscsi", cmdlinePlace, "nothing names a target"},
 		{"root=dhcp", "root=dhcp", "not supported yet"},

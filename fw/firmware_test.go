@@ -219,7 +219,35 @@ func TestPlaces(t *testing.T) {
 		if _, err := Read(tree(t, "", empty)); !errors.Is(err, ErrNothing) {
 			t.Errorf("got %v, want ErrNothing", err)
 		}
+		if _, err := Read(tree(t, "rd.iscsi.firmware", empty)); err == nil || !strings.Contains(err.Error(), "the firmware's table, iBFT (ACPI), has none") {
+			t.Errorf("asked for: got %v", err)
+		}
 	})
+}
+
+func TestTargetInACPI(t *testing.T) {
+	bad, err := table().Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad[len(bad)-1]++
+	empty := table()
+	empty.Targets = nil
+	for _, c := range []struct {
+		name string
+		tree fstest.MapFS
+		want bool
+	}{
+		{"a good one", tree(t, "", table()), true},
+		{"none", sysfs(fstest.MapFS{}, table()), false},
+		{"a bad one", fstest.MapFS{acpi: {Data: bad}}, false},
+		{"no target", tree(t, "", empty), false},
+		{"another signature", fstest.MapFS{acpiDir + "/BIFT": tree(t, "", table())[acpi]}, true},
+	} {
+		if got := TargetInACPI(c.tree); got != c.want {
+			t.Errorf("%s: got %v", c.name, got)
+		}
+	}
 }
 
 // TestTable: one quirk of a table a row.

@@ -23,6 +23,7 @@ const (
 // Its errors are of tables, targets and fields that cannot be used.
 type firmware struct {
 	report
+	from      string // where a table was found; empty: nowhere
 	initiator Initiator
 	nics      []NIC    // in the order of the table
 	targets   []Target // the one to try first stands first
@@ -47,11 +48,7 @@ func readFirmware(fsys fs.FS) firmware {
 	}
 
 	for _, name := range acpiTables(fsys) {
-		raw, err := readSmall(fsys, name, 64<<10) // its offsets have 16 bits
-		var t *ibft.Table
-		if err == nil {
-			t, err = ibft.Parse(raw)
-		}
+		t, err := readACPI(fsys, name)
 		if err != nil {
 			out.fail(&Error{Place: "/" + name, Err: err})
 			continue
@@ -68,8 +65,27 @@ func readFirmware(fsys fs.FS) firmware {
 	return out
 }
 
-// acpiTables returns the paths of the tables that ACPI has; of two with one
-// signature the second ends in a digit.
+// TargetInACPI reports whether a table in ACPI names a target that can be used.
+// Without one it is worth while to load the kernel's iscsi_ibft before Read.
+func TargetInACPI(fsys fs.FS) bool {
+	for _, name := range acpiTables(fsys) {
+		if t, err := readACPI(fsys, name); err == nil && len(fromTable(t, "").targets) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func readACPI(fsys fs.FS, name string) (*ibft.Table, error) {
+	raw, err := readSmall(fsys, name, 64<<10) // its offsets have 16 bits
+	if err != nil {
+		return nil, err
+	}
+	return ibft.Parse(raw)
+}
+
+// acpiTables returns the paths of the tables that ACPI has. Two with one
+// signature are iBFT1 and iBFT2.
 func acpiTables(fsys fs.FS) (names []string) {
 	dir, _ := fs.ReadDir(fsys, acpiDir) // a machine without ACPI has none
 	for _, e := range dir {
@@ -84,7 +100,7 @@ func acpiTables(fsys fs.FS) (names []string) {
 
 // fromTable makes NICs and targets of a table. from is what their From says.
 func fromTable(t *ibft.Table, from string) firmware {
-	var f firmware
+	f := firmware{from: from}
 	for _, p := range t.Problems {
 		f.warn(from, fmt.Sprintf(": offset %d: ", p.Offset), p.Reason)
 	}

@@ -68,7 +68,7 @@ func merge(c *command, f firmware, m machine) (*Plan, error) {
 	} else {
 		errs = append(errs, f.errs...)
 		if len(errs) == 0 {
-			errs = append(errs, noTarget(c))
+			errs = append(errs, noTarget(c, f))
 		}
 	}
 	if c.fromFW && len(f.nics) == 0 {
@@ -87,7 +87,7 @@ func merge(c *command, f firmware, m machine) (*Plan, error) {
 }
 
 // noTarget says why there is no target though something asks for one.
-func noTarget(c *command) error {
+func noTarget(c *command, f firmware) error {
 	const form = "netroot=iscsi:192.168.50.1::::iqn.2009-06.com.example:disk"
 	switch {
 	case c.firmware == off:
@@ -95,9 +95,13 @@ func noTarget(c *command) error {
 	case c.dhcpRoot != "":
 		return &Error{cmdlinePlace, c.dhcpRoot, form, errors.New("a target named by DHCP is not supported yet")}
 	}
+	firmware := "the firmware has no table in /" + acpiDir + "/iBFT or /" + ibftDir +
+		" (is the module iscsi_ibft there, and what does the kernel say of an iBFT?)"
+	if f.from != "" {
+		firmware = "the firmware's table, " + f.from + ", has none that can be used"
+	}
 	return &Error{cmdlinePlace, "", form, errors.New(
-		"iSCSI is asked for, and nothing names a target: the firmware has none in /" + acpiDir + "/iBFT or /" + ibftDir +
-			" (is the module iscsi_ibft there?), the command line has no netroot=iscsi:…")}
+		"iSCSI is asked for, and nothing names a target: " + firmware + ", the command line has no netroot=iscsi:…")}
 }
 
 // addTarget adds a target unless it is there already.

@@ -131,8 +131,20 @@ func TestIBFTFromIPXE(t *testing.T) {
 	s := newScene(t)
 	target := s.target()
 	port := s.tgt(target)
-	report, console := s.boot(s.ipxe(port, target))
+	report, console := s.boot(s.ipxeDHCP(port, target))
 	checkRoot(t, report, console, port, target)
+}
+
+// TestIBFTFromUEFI: UEFI publishes iPXE's table in ACPI.
+func TestIBFTFromUEFI(t *testing.T) {
+	s := newScene(t)
+	target := s.target()
+	port := s.tgt(target)
+	m := s.ipxeDHCP(port, target)
+	m.More = uefi
+	report, console := s.boot(m)
+	checkRoot(t, report, console, port, target)
+	shows(t, console, "iBFT (ACPI)", "efi: EFI v2")
 }
 
 func TestCommandLineStatic(t *testing.T) {

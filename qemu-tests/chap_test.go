@@ -54,7 +54,7 @@ func TestCHAPFromIPXE(t *testing.T) {
 	s := newScene(t)
 	target := s.chapTarget(true)
 	port := s.tgt(target)
-	report, console := s.boot(s.ipxe(port, target))
+	report, console := s.boot(s.ipxeDHCP(port, target))
 	checkRoot(t, report, console, port, target)
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rootlun/rootlun/ibft"
@@ -48,11 +49,25 @@ func WriteTable(dir string, table ibft.Table) (file string, err error) {
 	return file, os.WriteFile(file, data, 0o600)
 }
 
+// IPXEHook returns the commands by which iPXE takes the names and secrets of a
+// target on the host and hooks its disk.
+func IPXEHook(initiator string, port uint16, target Target) []string {
+	script := []string{"set initiator-iqn " + initiator}
+	if target.Username != "" {
+		script = append(script, "set username "+target.Username, "set password "+target.Secret)
+	}
+	if target.UsernameIn != "" {
+		script = append(script, "set reverse-username "+target.UsernameIn, "set reverse-password "+target.SecretIn)
+	}
+	// RFC 4173, 5: server, protocol, port, LUN in hexadecimal, name.
+	return append(script, fmt.Sprintf("sanhook --drive 0x80 iscsi:%s::%d:%x:%s", HostAddress, port, target.LUN, target.Name))
+}
+
 // MakeIPXE makes dir/tftp, from which the iPXE in a machine's NIC boots: its
-// script hooks the disk of a target on the host, which makes iPXE leave an
-// iBFT, and starts the kernel with the image and the parameters. It returns
-// Machine.Net for that machine, which has no Kernel of its own.
-func (lab *Lab) MakeIPXE(dir, image, initiator string, port uint16, target Target, parameters ...string) (net string, err error) {
+// script runs the commands, of which a sanhook makes iPXE leave an iBFT, and
+// starts the kernel with the image and the parameters. It returns Machine.Net
+// for that machine, which has no Kernel of its own.
+func (lab *Lab) MakeIPXE(dir, image string, commands []string, parameters ...string) (net string, err error) {
 	tftp := filepath.Join(dir, "tftp")
 	if err := os.Mkdir(tftp, 0o755); err != nil {
 		return "", err
@@ -63,20 +78,11 @@ func (lab *Lab) MakeIPXE(dir, image, initiator string, port uint16, target Targe
 	if err := copyFile(filepath.Join(tftp, "initrd"), image); err != nil {
 		return "", err
 	}
-	script := []string{"#!ipxe", "dhcp", "set initiator-iqn " + initiator}
-	if target.Username != "" {
-		script = append(script, "set username "+target.Username, "set password "+target.Secret)
-	}
-	if target.UsernameIn != "" {
-		script = append(script, "set reverse-username "+target.UsernameIn, "set reverse-password "+target.SecretIn)
-	}
-	script = append(script,
-		"set keep-san 1",
-		// RFC 4173, 5: server, protocol, port, LUN in hexadecimal, name.
-		fmt.Sprintf("sanhook --drive 0x80 iscsi:%s::%d:%x:%s", HostAddress, port, target.LUN, target.Name),
-		"kernel vmlinuz "+cmdline(parameters),
-		"initrd initrd",
-		"boot", "")
+	script := slices.Concat([]string{"#!ipxe", "set keep-san 1"}, commands, []string{
+		"kernel tftp://" + HostAddress + "/vmlinuz initrd=initrd " + cmdline(parameters), // a kernel that UEFI starts asks for its initrd by name
+		"initrd tftp://" + HostAddress + "/initrd",
+		"boot", "",
+	})
 	err = os.WriteFile(filepath.Join(tftp, "boot.ipxe"), []byte(strings.Join(script, "\n")), 0o644)
 	return "tftp=" + tftp + ",bootfile=boot.ipxe", err
 }

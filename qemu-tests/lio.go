@@ -34,6 +34,12 @@ func (lab *Lab) StartLIO(ctx context.Context, dir string, t Target) (*LIO, error
 	if t.UsernameIn != "" {
 		words = append(words, "lio.user_in="+t.UsernameIn, "lio.secret_in="+t.SecretIn)
 	}
+	if t.Initiator != "" {
+		words = append(words, "lio.initiator="+t.Initiator)
+	}
+	if t.Digest != "" {
+		words = append(words, "lio.digest="+t.Digest)
+	}
 	m, err := lab.Start(ctx, Machine{
 		Dir: dir, Kernel: lab.Kernel, Initrd: image, Cmdline: words, Disks: []string{t.Image},
 		Net: fmt.Sprintf("hostfwd=tcp:127.0.0.1:%d-:3260", port),

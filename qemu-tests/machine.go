@@ -26,6 +26,7 @@ type Machine struct {
 	NIC     string   // QEMU's model of its NIC; empty: virtio-net-pci
 	Decoys  []string // models of NICs that come before it and lead nowhere
 	Disks   []string // raw images of virtio disks, which the machine may write
+	More    []string // more arguments of QEMU
 	Stdin   *os.File // a terminal for its console
 	Copy    io.Writer
 }
@@ -53,7 +54,7 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 	}
 	nic := cmp.Or(m.NIC, "virtio-net-pci") + ",netdev=net,mac=" + GuestMAC
 	if m.Kernel == "" {
-		nic += ",bootindex=0"
+		nic += ",bootindex=1"
 	} else {
 		args = append(args, "-kernel", m.Kernel, "-initrd", m.Initrd, "-append", cmdline(m.Cmdline))
 	}
@@ -71,6 +72,7 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 		args = append(args, "-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,file=%s", i, disk),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
 	}
+	args = append(args, m.More...)
 	ctx, cancel := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
 	r := &Running{Console: newConsole(log, m.Copy), dir: m.Dir, cancel: cancel, done: make(chan struct{})}

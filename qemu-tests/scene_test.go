@@ -104,9 +104,12 @@ func (s *scene) root() string {
 func (s *scene) target() Target { return Target{Name: targetName, Image: s.root(), LUN: 1} }
 
 // tgt serves a target from the host and returns its port.
-func (s *scene) tgt(target Target) uint16 {
+func (s *scene) tgt(target Target) uint16 { return s.tgts(target) }
+
+// tgts is tgt for some targets behind one portal.
+func (s *scene) tgts(targets ...Target) uint16 {
 	s.t.Helper()
-	tgt, err := StartTGT(s.ctx, s.dir, target)
+	tgt, err := StartTGT(s.ctx, s.dir, targets...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -154,15 +157,21 @@ func (s *scene) machine(parameters ...string) Machine {
 	}
 }
 
-// ipxe returns a machine whose iPXE hooks the target's disk, leaves an iBFT of
-// it in low memory, and boots the product's image from the network.
-func (s *scene) ipxe(port uint16, target Target) Machine {
+// ipxe returns a machine whose iPXE runs the commands, which leave an iBFT in low
+// memory, and boots the product's image from the network.
+func (s *scene) ipxe(commands []string, parameters ...string) Machine {
 	s.t.Helper()
-	net, err := s.MakeIPXE(s.dir, s.image, initiatorName, port, target, "rd.iscsi.firmware", "rd.emergency=poweroff")
+	net, err := s.MakeIPXE(s.dir, s.image, commands, append([]string{"rd.iscsi.firmware", "rd.emergency=poweroff"}, parameters...)...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return Machine{Dir: s.dir, Net: net}
+}
+
+// ipxeDHCP is ipxe where iPXE asks DHCP and hooks one target.
+func (s *scene) ipxeDHCP(port uint16, target Target) Machine {
+	s.t.Helper()
+	return s.ipxe(append([]string{"dhcp"}, IPXEHook(initiatorName, port, target)...))
 }
 
 // run runs a machine to its own end and returns what its console showed.

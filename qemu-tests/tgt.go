@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -20,6 +21,11 @@ type Target struct {
 	// CHAP; the names ending in In are those by which the target proves itself.
 	Username, Secret     string
 	UsernameIn, SecretIn string
+
+	Initiator string // the only one that may log in; empty: every one
+	// Redirect is the address and port to which tgt sends who logs in.
+	Redirect string
+	Digest   string // LIO: of headers and data, CRC32C
 }
 
 // TGT is a running tgtd.
@@ -108,7 +114,17 @@ func (t Target) define(tid string, admin func(...string) error) error {
 	steps := [][]string{
 		{"--mode", "target", "--op", "new", "--tid", tid, "--targetname", t.Name},
 		{"--mode", "logicalunit", "--op", "new", "--tid", tid, "--lun", strconv.Itoa(t.LUN), "-b", t.Image},
-		{"--mode", "target", "--op", "bind", "--tid", tid, "-I", "ALL"},
+	}
+	if t.Initiator != "" {
+		steps = append(steps, []string{"--mode", "target", "--op", "bind", "--tid", tid, "-Q", t.Initiator})
+	} else {
+		steps = append(steps, []string{"--mode", "target", "--op", "bind", "--tid", tid, "-I", "ALL"})
+	}
+	if host, port, ok := strings.Cut(t.Redirect, ":"); ok {
+		for _, set := range []string{"RedirectAddress=" + host, "RedirectPort=" + port, "RedirectReason=Temporary"} {
+			name, value, _ := strings.Cut(set, "=")
+			steps = append(steps, []string{"--mode", "target", "--op", "update", "--tid", tid, "-n", name, "-v", value})
+		}
 	}
 	if t.Username != "" {
 		steps = append(steps,

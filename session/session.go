@@ -47,12 +47,13 @@ type Timers struct {
 
 // Default returns the settings of a root: NOPs off and a replacement timeout of
 // 86400 s (open-iscsi's README, 8.2), the rest but TCPWindow as open-iscsi has
-// it.
+// it, but for the digests that a target may insist on.
 func Default() Config {
 	return Config{
 		Offer: login.Params{
-			HeaderDigest:             []login.Digest{login.DigestNone},
-			DataDigest:               []login.Digest{login.DigestNone},
+			// The first is what we would rather have; a target may insist on the other.
+			HeaderDigest:             []login.Digest{login.DigestNone, login.DigestCRC32C},
+			DataDigest:               []login.Digest{login.DigestNone, login.DigestCRC32C},
 			InitialR2T:               false,
 			ImmediateData:            true,
 			MaxRecvDataSegmentLength: 262144,

@@ -135,8 +135,14 @@ func TestChecklistFraming(t *testing.T) {
 		bad[protocol](t, "answers in the security", with(oneWay(), at(4, func(a *answer) { a.Login.CSG = pdu.Security })))
 	})
 	t.Run("L6 authentication wanted and none configured", func(t *testing.T) {
-		bad[*login.AuthError](t, "no credentials", with(noAuth(), func(a *answer) { stay(a); a.Login.CSG = pdu.Security }))
-		bad[*login.AuthError](t, "no credentials", with(noAuth(), set(1, "AuthMethod", "CHAP")))
+		for _, tc := range []targettest.Config{
+			with(noAuth(), func(a *answer) { stay(a); a.Login.CSG = pdu.Security }),
+			with(noAuth(), set(1, "AuthMethod", "CHAP")),
+		} {
+			if e := bad[*login.AuthError](t, "no credentials", tc); !errors.Is(e, login.ErrNoCredentials) {
+				t.Errorf("not ErrNoCredentials: %v", e)
+			}
+		}
 	})
 
 	t.Run("L7 text in pieces", func(t *testing.T) {

@@ -57,7 +57,7 @@ func TestChecklistStatus(t *testing.T) {
 
 	t.Run("S2 wrong secret", func(t *testing.T) {
 		e := bad[*login.StatusError](t, "CHAP with SHA3-256", oneWay(), func(c *login.Config) { c.CHAP.Secret = "not it" })
-		if !errors.Is(e, login.ErrAuthFailed) || e.Temporary() || e.Algorithm != login.SHA3256 || !e.CHAP {
+		if !errors.Is(e, login.ErrAuthFailed) || errors.Is(e, login.ErrNoCredentials) || e.Temporary() || e.Algorithm != login.SHA3256 || !e.CHAP {
 			t.Errorf("%+v", e)
 		}
 		bad[*login.StatusError](t, "0201", oneWay(), func(c *login.Config) { c.CHAP.Username = "nobody" })
@@ -66,6 +66,9 @@ func TestChecklistStatus(t *testing.T) {
 		e := bad[*login.StatusError](t, "no credentials are configured", oneWay(), func(c *login.Config) { c.CHAP = nil })
 		if login.RetryMD5(e) {
 			t.Error("RetryMD5 without CHAP")
+		}
+		if !errors.Is(e, login.ErrNoCredentials) {
+			t.Error("not ErrNoCredentials")
 		}
 	})
 	t.Run("S2 retry with MD5", func(t *testing.T) {

@@ -38,12 +38,16 @@ type AuthError struct {
 	Algorithm Algorithm // 0: none chosen yet
 	Reason    string
 
+	noCHAP   bool // no credentials are configured
 	retryMD5 bool
 }
 
 func (e *AuthError) Error() string {
 	return fmt.Sprintf("login to %s: authentication%s: %s", e.Target, with(e.Algorithm), e.Reason)
 }
+
+// Is finds ErrNoCredentials.
+func (e *AuthError) Is(target error) bool { return target == ErrNoCredentials && e.noCHAP }
 
 // with names the algorithm in errors.
 func with(a Algorithm) string {
@@ -94,6 +98,7 @@ func (e *engine) authErrorf(format string, args ...any) error {
 		Target:    e.peer(),
 		Algorithm: e.algorithm,
 		Reason:    fmt.Sprintf(format, args...),
+		noCHAP:    e.cfg.CHAP == nil,
 		retryMD5:  e.algorithm == 0 && e.mayRetryMD5(),
 	}
 }

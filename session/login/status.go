@@ -12,8 +12,9 @@ const (
 	classTarget    = 3 // may pass
 )
 
-// What errors.Is finds in a *StatusError.
+// What errors.Is finds in a *StatusError, the first also in an *AuthError.
 var (
+	ErrNoCredentials     = errors.New("credentials are missing") // the target wants some, none are configured
 	ErrAuthFailed        = errors.New("authentication failed")   // 0201
 	ErrNotAuthorized     = errors.New("not authorized")          // 0202
 	ErrTargetNotFound    = errors.New("target not found")        // 0203
@@ -41,6 +42,8 @@ func (e *StatusError) Temporary() bool { return e.Class == classTarget }
 // Is finds the errors named above.
 func (e *StatusError) Is(target error) bool {
 	switch target {
+	case ErrNoCredentials:
+		return e.code() == 0x0201 && !e.CHAP
 	case ErrAuthFailed:
 		return e.code() == 0x0201
 	case ErrNotAuthorized:
