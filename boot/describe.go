@@ -60,7 +60,7 @@ func describeNIC(r *network.Result) string {
 		s += " via " + r.Gateway.String()
 	}
 	if r.Lease != nil {
-		s += fmt.Sprintf(", lease of %s from %s", r.Lease.Duration, r.Lease.Server)
+		s += fmt.Sprintf(", lease of %.4g h from %s", r.Lease.Duration.Hours(), r.Lease.Server)
 	}
 	return s
 }

@@ -118,10 +118,8 @@ func advice(err error) []string {
 			"or netroot=iscsi:USER:SECRET@ADDRESS::::TARGETNAME, which users of the booted system can read",
 			"or let this initiator name in without (on the target)",
 		}
-	case errors.Is(err, login.ErrAuthFailed), errors.As(err, &auth):
-		return []string{
-			"do user name and secret agree with the target's, in both directions?",
-		}
+	case errors.As(err, &auth):
+		return []string{"do user name and secret agree with the target's, in both directions?"}
 	case errors.Is(err, login.ErrNotAuthorized), errors.Is(err, login.ErrTargetNotFound), errors.Is(err, login.ErrTargetUnavailable):
 		return []string{"is this initiator let in (ACL)? `plan: initiator` above shows its name and source"}
 	case errors.Is(err, session.ErrNoLUN):

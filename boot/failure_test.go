@@ -67,7 +67,7 @@ func TestAdvice(t *testing.T) {
 		words string
 	}{
 		{&login.StatusError{Class: 2, Detail: 1}, "netroot=iscsi:USER:SECRET@"},
-		{&login.StatusError{Class: 2, Detail: 1, CHAP: true}, "do user name and secret agree"},
+		{&login.StatusError{Class: 2, Detail: 1, CHAP: true, Algorithm: login.MD5}, "user name and secret on both sides"},
 		{&login.AuthError{Reason: "the target could not prove itself"}, "do user name and secret agree"},
 		{&login.StatusError{Class: 2, Detail: 2}, "is this initiator let in (ACL)?"},
 		{&login.StatusError{Class: 2, Detail: 3}, "            is this initiator let in (ACL)?"}, // after what the error says

@@ -77,13 +77,14 @@ func firstOf(ctx context.Context, c *Console, targets []fw.Target, limit time.Du
 			if errs[i] != nil && ctx.Err() != nil {
 				continue // time is up, and why it failed before says more
 			}
-			if next := "; trying again"; errs[i] == nil || cause(err) != cause(errs[i]) {
-				if hopeless[i] {
-					next = ""
-				}
-				c.Printf("%v%s", err, next)
+			news := errs[i] == nil || cause(err) != cause(errs[i])
+			switch errs[i] = err; {
+			case !news || ctx.Err() != nil: // the screen at the end says it
+			case !hopeless[i]:
+				c.Printf("%v; trying again", err)
+			case len(targets) > 1:
+				c.Printf("%v; this target is given up", err)
 			}
-			errs[i] = err
 		}
 		final := !slices.Contains(hopeless, false)
 		if !final {

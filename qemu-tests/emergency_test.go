@@ -110,7 +110,7 @@ func TestTargetSilent(t *testing.T) {
 
 func TestNoDHCPServer(t *testing.T) {
 	s := newScene(t)
-	m := s.machine(netroot("", 3260, Target{Name: targetName}), iname, "ip=dhcp", "rd.net.timeout.dhcp=3")
+	m := s.machine(netroot("", 3260, Target{Name: targetName}), iname, "ip=dhcp", "rd.net.timeout.dhcp=3", "rd.rootlun.timeout=8")
 	m.Net = "ipv4=off"
 	shows(t, s.fail(m), "eth0", "no address by DHCP within 3 s (no server answered)", "that a DHCP server serves this network", "reboot: Power down")
 }
