@@ -14,6 +14,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rootlun/rootlun/boot/modules"
 	"github.com/rootlun/rootlun/fw"
 )
@@ -65,7 +67,7 @@ func readPlan(c *Console, drivers *modules.Loader) (*fw.Plan, error) {
 	if !fw.TargetInACPI(sys) {
 		// A BIOS table in low memory is seen through the kernel's driver only,
 		// also on a machine that has a table of no use in ACPI.
-		if err := drivers.Load("iscsi_ibft"); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoDevice) {
+		if err := drivers.Load("iscsi_ibft"); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
 			c.Printf("warning: no firmware table through the kernel: %v", err)
 		}
 	}

@@ -7,14 +7,9 @@ import (
 	"io/fs"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/rootlun/rootlun/boot/modules"
 	"github.com/rootlun/rootlun/session"
 )
-
-// errNoDevice is what a driver says that found no hardware of its own.
-var errNoDevice error = unix.ENODEV
 
 // needed are loaded before the login whatever the hardware: the checksum that
 // iscsi_tcp asks the crypto layer for by name (no program answers the kernel's
