@@ -239,9 +239,12 @@ func (w *world) dnsmasq(options ...string) {
 	}
 	w.check(err)
 	in.Close()
-	w.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-
 	serves := make(chan bool)
+	w.t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		<-serves // closed when the last line is logged: nothing may be after the test
+	})
 	go func() { // ends with dnsmasq
 		lines := bufio.NewScanner(out)
 		for told := false; lines.Scan(); {
