@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -212,19 +213,19 @@ func TestDHCPServerDies(t *testing.T) {
 
 func TestDHCPNak(t *testing.T) {
 	inNamespace(t, func(t *testing.T, w *world) {
-		naks := 0
+		var naks atomic.Int32 // the server is a goroutine of its own
 		w.server(func(m *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4 {
 			answer := reply(m)
-			if m.MessageType() == dhcpv4.MessageTypeRequest && naks < 3 {
-				naks++
+			if m.MessageType() == dhcpv4.MessageTypeRequest && naks.Load() < 3 {
+				naks.Add(1)
 				answer.UpdateOption(dhcpv4.OptMessageType(dhcpv4.MessageTypeNak))
 				answer.YourIPAddr = net.IPv4zero
 			}
 			return []*dhcpv4.DHCPv4{answer}
 		})
 		res := w.mustUp(Config{Name: "near0", DHCP: true})
-		if naks != 3 || res.Address[0] != prefix("10.9.0.50/24") || !w.log.said("refused the address") {
-			t.Errorf("%d NAKs, address %s, lines %q", naks, res.Address[0], w.log.lines)
+		if naks.Load() != 3 || res.Address[0] != prefix("10.9.0.50/24") || !w.log.said("refused the address") {
+			t.Errorf("%d NAKs, address %s, lines %q", naks.Load(), res.Address[0], w.log.lines)
 		}
 	})
 }
