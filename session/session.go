@@ -49,24 +49,12 @@ type Timers struct {
 // 86400 s (open-iscsi's README, 8.2), the rest but TCPWindow as open-iscsi has
 // it, but for the digests that a target may insist on.
 func Default() Config {
+	offer := login.DefaultParams()
+	// The first is what we would rather have; a target may insist on the other.
+	offer.HeaderDigest = []login.Digest{login.DigestNone, login.DigestCRC32C}
+	offer.DataDigest = []login.Digest{login.DigestNone, login.DigestCRC32C}
 	return Config{
-		Offer: login.Params{
-			// The first is what we would rather have; a target may insist on the other.
-			HeaderDigest:             []login.Digest{login.DigestNone, login.DigestCRC32C},
-			DataDigest:               []login.Digest{login.DigestNone, login.DigestCRC32C},
-			InitialR2T:               false,
-			ImmediateData:            true,
-			MaxRecvDataSegmentLength: 262144,
-			MaxBurstLength:           16776192,
-			FirstBurstLength:         262144,
-			DefaultTime2Wait:         2,
-			DefaultTime2Retain:       0,
-			MaxOutstandingR2T:        1,
-			MaxConnections:           1,
-			ErrorRecoveryLevel:       0,
-			DataPDUInOrder:           true,
-			DataSequenceInOrder:      true,
-		},
+		Offer: offer,
 		Timers: Timers{
 			Replacement: 86400 * time.Second,
 			Abort:       15 * time.Second,
