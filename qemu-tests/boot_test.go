@@ -185,3 +185,25 @@ func TestReboot(t *testing.T) {
 		t.Error("the machine did not reboot")
 	}
 }
+
+// QEMU's user network has fec0::2 as the host's ::1.
+func TestCommandLineIPv6(t *testing.T) {
+	s := newScene(t)
+	target := s.target()
+	port := s.tgt(target)
+	if !hasIPv6() {
+		t.Skip("this host has no IPv6 loopback")
+	}
+	report, _ := s.boot(s.machine(fmt.Sprintf("netroot=iscsi:[fec0::2]::%d:%d:%s", port, target.LUN, target.Name), iname,
+		"ip=[fec0::15]::[fec0::2]:64::eth0:none"))
+	for name, want := range map[string]string{
+		"/etc/root-name": t.Name(),
+		"/sys/class/iscsi_connection/connection*/persistent_address": "fec0::2",
+		"/sys/class/iscsi_connection/connection*/persistent_port":    fmt.Sprint(port),
+		"/sys/class/iscsi_session/session*/recovery_tmo":             "86400",
+	} {
+		if got := report.Text(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}

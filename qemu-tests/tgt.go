@@ -45,6 +45,23 @@ func StartTGT(ctx context.Context, dir string, targets ...Target) (*TGT, error) 
 	return startTGT(ctx, port, dir, targets...)
 }
 
+// portals is tgtd's option for both loopbacks, as far as the host has IPv6.
+func portals(port int) string {
+	option := fmt.Sprintf("portal=127.0.0.1:%d", port)
+	if hasIPv6() {
+		option += fmt.Sprintf(",portal=[::1]:%d", port)
+	}
+	return option
+}
+
+func hasIPv6() bool {
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
+
 // startTGT is StartTGT on a port that freePort gave.
 func startTGT(ctx context.Context, port int, dir string, targets ...Target) (*TGT, error) {
 	log, err := os.Create(filepath.Join(dir, "tgtd.log"))
@@ -55,7 +72,7 @@ func startTGT(ctx context.Context, port int, dir string, targets ...Target) (*TG
 	env := append(os.Environ(), "TGT_IPC_SOCKET="+filepath.Join(dir, "tgtd.socket"))
 	// tgtd ignores SIGTERM while it has targets; CommandContext kills it.
 	ctx, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, "tgtd", "-f", "--iscsi", fmt.Sprintf("portal=127.0.0.1:%d", port))
+	cmd := exec.CommandContext(ctx, "tgtd", "-f", "--iscsi", portals(port))
 	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing outlives a test that is killed
 	if err := cmd.Start(); err != nil {
