@@ -60,9 +60,9 @@ func (e *notThereError) Error() string {
 	return fmt.Sprintf("no %s on disk %s; found: %s", e.want, e.disk, strings.Join(e.found, "; "))
 }
 
-// lookForRoot looks once, in the devices and sysfs below fsys.
-// A device that root= names needs no file system known here when rootfstype=
-// tells what it holds.
+// lookForRoot looks once, in the devices and sysfs below fsys. A device that
+// root= names needs no file system known here when rootfstype= tells what it
+// holds.
 func lookForRoot(fsys fs.FS, root fw.Root, disk string) (device, error) {
 	want := root.Device
 	key, value := splitDevice(want)

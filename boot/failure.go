@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -153,7 +152,7 @@ func Fail(c *Console, plan *fw.Plan, err error) {
 	if plan != nil {
 		policy = plan.Failure
 	}
-	action, wait := failureAction(policy, fileExists("/bin/sh"))
+	action, wait := failureAction(policy, exists(os.DirFS("/"), "bin/sh"))
 	if policy.Action == "shell" && action != "shell" {
 		c.Printf("warning: rd.emergency=shell, and the image has no /bin/sh")
 	}
@@ -231,9 +230,4 @@ func runShell(c *Console) {
 		return
 	}
 	p.Wait()
-}
-
-func fileExists(path string) bool {
-	_, err := os.Stat(path)
-	return !errors.Is(err, fs.ErrNotExist)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -149,10 +150,10 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 }
 
 // Login loads the initiator's drivers where they are missing, logs in once and
-// returns the LUN's disk.
-// It is the part of a boot that rootlun login does alone.
+// returns the LUN's disk: the part of a boot that rootlun login does alone.
 func Login(ctx context.Context, c *Console, cfg session.Config, lun uint64) (session.Disk, error) {
-	if !fileExists("/sys/class/iscsi_transport/tcp") || !fileExists("/sys/bus/scsi/drivers/sd") {
+	sys := os.DirFS("/sys")
+	if !exists(sys, "class/iscsi_transport/tcp") || !exists(sys, "bus/scsi/drivers/sd") {
 		loader, _, err := newLoader()
 		if err != nil {
 			return session.Disk{}, err
