@@ -21,6 +21,9 @@ const (
 // CHAP once more with MD5 alone where package login advises so. When it fails
 // nothing of it is left in the kernel. Its errors are *OpError.
 func (in *Initiator) Login(ctx context.Context, cfg Config) (_ *Session, err error) {
+	if c := cfg.CHAP; c != nil && c.Username == "" && c.Secret == "" && c.UsernameIn == "" && c.SecretIn == "" {
+		cfg.CHAP = nil // chap_algs alone asks for no authentication
+	}
 	s := &Session{Portal: cfg.Portal, Config: cfg, in: in}
 	a := &attempt{Session: s, start: time.Now()}
 	if err := cfg.check(); err != nil {

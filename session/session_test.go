@@ -84,6 +84,23 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// A preference among digests asks for no authentication.
+func TestAlgorithmsAlone(t *testing.T) {
+	target := targettest.New(t, targettest.Config{})
+	_, in := newFakeKernel(t)
+	cfg := config(t, target)
+	if err := cfg.Set("node.session.auth.chap_algs", "SHA256"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := in.Login(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Config.CHAP != nil || s.Exchanges != 1 {
+		t.Errorf("CHAP %v, %d exchanges", s.Config.CHAP, s.Exchanges)
+	}
+}
+
 // Whatever fails, nothing of the attempt is left, and the error says what.
 func TestFailureLeavesNothing(t *testing.T) {
 	const undone = "STOP_CONN 1, DESTROY_CONN, DESTROY_SESSION"
