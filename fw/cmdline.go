@@ -60,8 +60,11 @@ type word struct {
 }
 
 // readCmdline reads proc/cmdline. One that is not there says nothing.
-func readCmdline(fsys fs.FS) *command {
-	text, err := readSmall(fsys, "proc/cmdline", 64<<10)
+func readCmdline(s Sources) *command {
+	if s.Cmdline != nil {
+		return parseCmdline(*s.Cmdline)
+	}
+	text, err := readSmall(s.FS, "proc/cmdline", 64<<10)
 	c := parseCmdline(string(text))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.fail(&Error{Place: cmdlinePlace, Err: err})

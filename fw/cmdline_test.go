@@ -47,7 +47,7 @@ const disk = "netroot=iscsi:192.168.50.1::::iqn.2009-06.dracut:target0 rd.iscsi.
 
 // read reads a command line on a machine that has nothing else.
 func read(line string) (*Plan, error) {
-	return Read(fstest.MapFS{"proc/cmdline": {Data: []byte(line + "\n")}})
+	return Read(Sources{FS: fstest.MapFS{"proc/cmdline": {Data: []byte(line + "\n")}}})
 }
 
 func TestRootAndRest(t *testing.T) {
@@ -234,7 +234,7 @@ func TestNothing(t *testing.T) {
 			t.Errorf("%q: got %v, want ErrNothing and a plan", line, err)
 		}
 	}
-	if _, err := Read(fstest.MapFS{}); !errors.Is(err, ErrNothing) {
+	if _, err := Read(Sources{FS: fstest.MapFS{}}); !errors.Is(err, ErrNothing) {
 		t.Errorf("without /proc: got %v, want ErrNothing", err)
 	}
 }

@@ -52,7 +52,7 @@ func plan(from string) *Plan {
 		}},
 		Targets: []Target{{
 			Name: "iqn.2009-06.com.example:disk", Host: "192.168.50.1", Port: 3260, LUN: lun(1),
-			CHAP: &CHAP{"user", "secret-of-user", "back", "secret-of-back"}, Valid: true, Boot: true, From: from,
+			CHAP: &CHAP{"user", "secret-of-user", "back", "secret-of-back", from}, Valid: true, Boot: true, From: from,
 		}},
 		Root: Root{ReadOnly: true},
 	}
@@ -153,7 +153,7 @@ func sysfs(m fstest.MapFS, tab *ibft.Table) fstest.MapFS {
 
 func check(t *testing.T, m fstest.MapFS, want *Plan) {
 	t.Helper()
-	got, err := Read(m)
+	got, err := Read(Sources{FS: m})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestPlaces(t *testing.T) {
 	})
 	t.Run("bad, then good", func(t *testing.T) {
 		m := sysfs(fstest.MapFS{acpi: {Data: bad}}, table())
-		got, err := Read(m)
+		got, err := Read(Sources{FS: m})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +197,7 @@ func TestPlaces(t *testing.T) {
 		}
 	})
 	t.Run("bad, then good in ACPI", func(t *testing.T) {
-		got, err := Read(fstest.MapFS{acpi: {Data: bad}, acpi + "1": {Data: raw}})
+		got, err := Read(Sources{FS: fstest.MapFS{acpi: {Data: bad}, acpi + "1": {Data: raw}}})
 		if err != nil || len(got.Targets) != 1 || len(got.Warnings) != 1 {
 			t.Errorf("got %+v, %v", got, err)
 		}
@@ -208,7 +208,7 @@ func TestPlaces(t *testing.T) {
 		check(t, sysfs(tree(t, "", empty), table()), plan("iBFT (sysfs)"))
 	})
 	t.Run("bad", func(t *testing.T) {
-		_, err := Read(fstest.MapFS{acpi: {Data: bad}})
+		_, err := Read(Sources{FS: fstest.MapFS{acpi: {Data: bad}}})
 		if err == nil || errors.Is(err, ErrNothing) || !strings.Contains(err.Error(), "/"+acpi+": ") {
 			t.Errorf("got %v", err)
 		}
@@ -216,10 +216,10 @@ func TestPlaces(t *testing.T) {
 	t.Run("without a target", func(t *testing.T) {
 		empty := table()
 		empty.Targets = nil
-		if _, err := Read(tree(t, "", empty)); !errors.Is(err, ErrNothing) {
+		if _, err := Read(Sources{FS: tree(t, "", empty)}); !errors.Is(err, ErrNothing) {
 			t.Errorf("got %v, want ErrNothing", err)
 		}
-		if _, err := Read(tree(t, "rd.iscsi.firmware", empty)); err == nil || !strings.Contains(err.Error(), "the firmware's table, iBFT (ACPI), has none") {
+		if _, err := Read(Sources{FS: tree(t, "rd.iscsi.firmware", empty)}); err == nil || !strings.Contains(err.Error(), "the firmware's table, iBFT (ACPI), has none") {
 			t.Errorf("asked for: got %v", err)
 		}
 	})
@@ -296,7 +296,7 @@ func TestTable(t *testing.T) {
 		{"one-way CHAP", func(t *ibft.Table) {
 			t.Targets[0].CHAPType = ibft.CHAPOneWay
 			t.Targets[0].ReverseCHAPName, t.Targets[0].ReverseCHAPSecret = "", ""
-		}, func(p *Plan) { p.Targets[0].CHAP = &CHAP{Username: "user", Password: "secret-of-user"} }, ""},
+		}, func(p *Plan) { p.Targets[0].CHAP = &CHAP{Username: "user", Password: "secret-of-user", From: "iBFT (ACPI)"} }, ""},
 		{"more secrets than the type asks for", func(t *ibft.Table) { t.Targets[0].CHAPType = ibft.CHAPNone }, func(p *Plan) {
 			p.Targets[0].CHAP = nil
 		}, "type 0 leaves secrets unused"},
@@ -358,7 +358,7 @@ func TestTable(t *testing.T) {
 			tt.quirk(tab)
 			want := plan("iBFT (ACPI)")
 			tt.want(want)
-			got, err := Read(tree(t, "", tab))
+			got, err := Read(Sources{FS: tree(t, "", tab)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -386,7 +386,7 @@ func TestFailsClosed(t *testing.T) {
 	} {
 		tab := table()
 		quirk(&tab.Targets[0])
-		p, err := Read(tree(t, "", tab))
+		p, err := Read(Sources{FS: tree(t, "", tab)})
 		if err == nil || !strings.Contains(err.Error(), why) || strings.Contains(fmt.Sprint(err, p), "secret-of") {
 			t.Errorf("%s: got %v", why, err)
 		}
@@ -444,7 +444,7 @@ func TestSysfsQuirks(t *testing.T) {
 		m[ibftDir+"/"+tt.file] = &fstest.MapFile{Data: []byte(tt.text)}
 		want := plan("iBFT (sysfs)")
 		tt.want(want)
-		got, err := Read(m)
+		got, err := Read(Sources{FS: m})
 		if err != nil {
 			t.Errorf("%s=%q: %v", tt.file, tt.text, err)
 			continue
@@ -460,7 +460,7 @@ func TestSysfsQuirks(t *testing.T) {
 	}
 	m := sysfs(fstest.MapFS{}, table())
 	m[ibftDir+"/target0/lun"] = &fstest.MapFile{Data: []byte("11111111111\n")}
-	if p, err := Read(m); err == nil {
+	if p, err := Read(Sources{FS: m}); err == nil {
 		t.Errorf("a LUN that cannot be read: got %+v, want an error", p)
 	}
 }
@@ -487,7 +487,7 @@ func FuzzSysfs(f *testing.F) {
 			m[dir+"mac"] = file(mac)
 			m[dir+"device"] = &fstest.MapFile{Mode: fs.ModeSymlink, Data: []byte("../" + device)}
 		}
-		p, err := Read(m)
+		p, err := Read(Sources{FS: m})
 		if p == nil || err == nil && (len(p.Targets) == 0 || p.Initiator.Name == "") {
 			t.Errorf("got %+v, %v", p, err)
 		}

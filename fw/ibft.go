@@ -29,10 +29,20 @@ type firmware struct {
 	targets   []Target // the one to try first stands first
 }
 
-// readFirmware takes the first table that names a target: the raw ones of
+// readFirmware takes the table that is given, else the first table that names a target: the raw ones of
 // ACPI, then what the kernel's iscsi_ibft shows in sysfs. Without any it takes
 // the first that can be read at all.
-func readFirmware(fsys fs.FS) firmware {
+func readFirmware(s Sources) firmware {
+	fsys := s.FS
+	if s.Table != nil {
+		t, err := ibft.Parse(s.Table)
+		if err != nil {
+			var f firmware
+			f.fail(&Error{Place: s.TableFrom, Err: err})
+			return f
+		}
+		return fromTable(t, "iBFT ("+s.TableFrom+")")
+	}
 	var out firmware
 	found := false
 	take := func(t *ibft.Table, from string) (done bool) {
@@ -229,9 +239,9 @@ func (f *firmware) target(t *ibft.Table, g *ibft.Target, from string) {
 	}
 	switch auth {
 	case ibft.CHAPMutual:
-		out.CHAP = &CHAP{g.CHAPName, g.CHAPSecret, g.ReverseCHAPName, g.ReverseCHAPSecret}
+		out.CHAP = &CHAP{g.CHAPName, g.CHAPSecret, g.ReverseCHAPName, g.ReverseCHAPSecret, from}
 	case ibft.CHAPOneWay:
-		out.CHAP = &CHAP{Username: g.CHAPName, Password: g.CHAPSecret}
+		out.CHAP = &CHAP{Username: g.CHAPName, Password: g.CHAPSecret, From: from}
 	}
 	if auth == ibft.CHAPNone && g.CHAPSecret != "" || auth != ibft.CHAPMutual && g.ReverseCHAPSecret != "" {
 		f.warn(from, ": ", where, fmt.Sprintf(": its CHAP type %d leaves secrets unused that it has", g.CHAPType))

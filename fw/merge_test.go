@@ -96,7 +96,7 @@ func TestPrecedence(t *testing.T) {
 		}
 		want := plan("iBFT (ACPI)")
 		tt.want(want)
-		got, err := Read(m)
+		got, err := Read(Sources{FS: m})
 		if err != nil {
 			t.Errorf("%s: %v", tt.line, err)
 			continue
@@ -120,7 +120,7 @@ func TestTwoNICs(t *testing.T) {
 		"ip=52-54-00-00-00-01:on": {"iBFT (ACPI)", "ip= over iBFT (ACPI)"},
 		"ip=eth7:dhcp":            {"iBFT (ACPI)", "iBFT (ACPI)", "ip="},
 	} {
-		p, err := Read(tree(t, line, tab))
+		p, err := Read(Sources{FS: tree(t, line, tab)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +173,7 @@ func TestInitiator(t *testing.T) {
 		for name, text := range tt.files {
 			m[name] = &fstest.MapFile{Data: []byte(text)}
 		}
-		p, err := Read(m)
+		p, err := Read(Sources{FS: m})
 		if err != nil {
 			t.Errorf("%v: %v", tt.files, err)
 			continue
@@ -188,7 +188,7 @@ func TestInitiator(t *testing.T) {
 	for _, bad := range []string{"", "ffffffff-ffff-ffff-ffff-ffffffffffff", "03000200-0400-0500-0006-000700080009", "Not Settable"} {
 		m := tree(t, line, nil)
 		m[uuid] = &fstest.MapFile{Data: []byte(bad + "\n")}
-		if p, err := Read(m); err == nil || !strings.Contains(err.Error(), "rd.iscsi.initiator=") {
+		if p, err := Read(Sources{FS: m}); err == nil || !strings.Contains(err.Error(), "rd.iscsi.initiator=") {
 			t.Errorf("UUID %q: got %+v, %v", bad, p.Initiator, err)
 		}
 	}
@@ -201,21 +201,21 @@ func TestFirmwareBeside(t *testing.T) {
 		"proc/cmdline": {Data: []byte(disk + "rd.iscsi.firmware=1")},
 		acpi:           {Data: []byte("iBFT, more or less")},
 	}
-	p, err := Read(bad)
+	p, err := Read(Sources{FS: bad})
 	if err != nil || len(p.Targets) != 1 || len(p.Warnings) != 2 || !strings.Contains(p.Warnings[0], "/"+acpi) {
 		t.Errorf("got %+v, %v", p, err)
 	}
 	bad["proc/cmdline"].Data = []byte(disk + "rd.iscsi.firmware=0")
-	if p, err = Read(bad); err != nil || len(p.Warnings) != 0 {
+	if p, err = Read(Sources{FS: bad}); err != nil || len(p.Warnings) != 0 {
 		t.Errorf("rd.iscsi.firmware=0: got %+v, %v", p, err)
 	}
 	noInitiator := table()
 	noInitiator.Initiator = nil
-	if p, err = Read(tree(t, "rd.iscsi.initiator="+host, noInitiator)); err != nil || p.Initiator.Name != host {
+	if p, err = Read(Sources{FS: tree(t, "rd.iscsi.initiator="+host, noInitiator)}); err != nil || p.Initiator.Name != host {
 		t.Errorf("no initiator structure: got %+v, %v", p, err)
 	}
 	later := disk + "vlan=eth0.5:eth0"
-	if p, err = Read(tree(t, later, &ibft.Table{Signature: "iBFT"})); err != nil || !strings.Contains(fmt.Sprint(p.Warnings), "not supported yet") {
+	if p, err = Read(Sources{FS: tree(t, later, &ibft.Table{Signature: "iBFT"})}); err != nil || !strings.Contains(fmt.Sprint(p.Warnings), "not supported yet") {
 		t.Errorf("%s: got %+v, %v", later, p, err)
 	}
 }

@@ -24,7 +24,7 @@ func lun(n uint64) ibft.LUN { return ibft.LUNFromUint64(n) }
 func TestNetroot(t *testing.T) {
 	const name = "iqn.2009-06.dracut:target0"
 	chap := &CHAP{Username: "user", Password: "secret-of-user"}
-	mutual := &CHAP{"user", "secret-of-user", "back", "secret-of-back"}
+	mutual := &CHAP{"user", "secret-of-user", "back", "secret-of-back", ""}
 	for _, tt := range []struct {
 		in   string
 		want Target
@@ -38,7 +38,7 @@ func TestNetroot(t *testing.T) {
 		{"user:secret-of-user@192.168.50.1::::" + name, Target{Host: "192.168.50.1", CHAP: chap, Name: name}},
 		{"user:secret-of-user:back:secret-of-back@[2001:db8::1]::3260:0:" + name, Target{Host: "2001:db8::1", CHAP: mutual, Name: name}},
 		{"user:secret-of-user::secret-of-back@192.168.50.1::::" + name,
-			Target{Host: "192.168.50.1", CHAP: &CHAP{"user", "secret-of-user", "", "secret-of-back"}, Name: name}},
+			Target{Host: "192.168.50.1", CHAP: &CHAP{"user", "secret-of-user", "", "secret-of-back", ""}, Name: name}},
 		{"user:p@ss@192.168.50.1::::" + name, Target{Host: "192.168.50.1", CHAP: &CHAP{Username: "user", Password: "p@ss"}, Name: name}},
 		{"192.168.50.1::3260:default:eth0:2:" + name, Target{Host: "192.168.50.1", LUN: lun(2), Name: name}},
 		{"192.168.50.1:::::2:" + name, Target{Host: "192.168.50.1", LUN: lun(2), Name: name}},
@@ -158,7 +158,7 @@ func TestSeveralTargets(t *testing.T) {
 // TestSingle reads rd.iscsi.target.* and the credentials apart from netroot=.
 func TestSingle(t *testing.T) {
 	want := Target{Index: -1, Name: "iqn.2009-06.dracut:a", Host: "2001:db8::1", Port: 3261, LUN: lun(3),
-		CHAP: &CHAP{"u", "secret-of-u", "v", "secret-of-v"}, From: "rd.iscsi.target.name="}
+		CHAP: &CHAP{"u", "secret-of-u", "v", "secret-of-v", ""}, From: "rd.iscsi.target.name="}
 	for _, old := range []bool{false, true} {
 		line := "rd.iscsi.initiator=iqn.2009-06.dracut:host rd.iscsi.target.name=iqn.2009-06.dracut:a rd.iscsi.target.ip=[2001:db8::1] " +
 			"rd.iscsi.target.port=3261 rd.iscsi.target.lun=3 rd.iscsi.target.group=1 rd.iscsi.username=u rd.iscsi.password=secret-of-u " +

@@ -26,10 +26,20 @@ type Plan struct {
 	NICs      []NIC
 	Targets   []Target // the one to try first stands first
 	Root      Root
-	Params    []Param // rd.iscsi.param, in the order given
+	VLANs     []VLAN       // vlan=; the firmware's VLAN is NIC.VLAN
+	Bonds     []Bond       // bond=
+	Routes    []Route      // rd.route=
+	DNS       []netip.Addr // nameserver=, before the NICs' own
+	NoPeerDNS bool         // rd.peerdns=0: name servers that DHCP or RA names are not used
+	Params    []Param      // rd.iscsi.param, in the order given
 	Failure   Failure
 	Timeouts  Timeouts
 	Warnings  []string
+
+	// AskDHCP says that no source names the target, and that DHCP is to: the
+	// plan is whole only after Lease. It is the word that asks for it,
+	// "root=dhcp"; empty otherwise.
+	AskDHCP string
 }
 
 // Initiator is who we are.
@@ -46,6 +56,9 @@ type NIC struct {
 	PCI         string         // 0000:00:03.0
 	VLAN        uint16         // 0: none
 	DHCP        bool           // DHCPv4
+	DHCP6       bool           // DHCPv6: ip=dhcp6
+	RA          bool           // addresses from router advertisements: ip=auto6
+	LinkLocal   bool           // ip=link6: its link-local address is enough
 	Origin      string         // static, dhcp, ra, wellknown, other
 	Address     []netip.Prefix // with DHCP: what to fall back on when no server answers
 	Gateway     netip.Addr
@@ -55,6 +68,32 @@ type NIC struct {
 	MTU         int
 	SetMAC      string // the address to give the NIC (ip=…:<macaddr>); empty: its own
 	Valid, Boot bool   // the firmware's flags
+	From        string // what names the NIC
+	AddressFrom string // what says how it is addressed
+}
+
+// VLAN is vlan=NAME:LINK, a NIC whose frames are tagged and go by another.
+type VLAN struct {
+	Name string
+	ID   uint16
+	Link string // interface name, or a bond's
+	From string
+}
+
+// Bond is bond=NAME:LINKS:OPTIONS:MTU.
+type Bond struct {
+	Name    string
+	Links   []string // interface names or MACs
+	Options []Param  // mode=, miimon=, …
+	MTU     int      // 0: as it is
+	From    string
+}
+
+// Route is rd.route=DESTINATION:GATEWAY[:INTERFACE].
+type Route struct {
+	Destination netip.Prefix
+	Gateway     netip.Addr // not valid: on the link
+	Interface   string     // empty: whichever reaches the gateway
 	From        string
 }
 
@@ -67,7 +106,8 @@ type Target struct {
 	LUN         ibft.LUN
 	NIC         int // index into Plan.NICs; -1: whichever has the route
 	CHAP        *CHAP
-	Valid, Boot bool // the firmware's flags
+	Session     string // the session that an adapter or another program runs to it already, "session1"; empty: none
+	Valid, Boot bool   // the firmware's flags
 	From        string
 }
 
@@ -95,6 +135,7 @@ type CHAP struct {
 	Password   ibft.Secret
 	UsernameIn string
 	PasswordIn ibft.Secret
+	From       string
 }
 
 // Param is one open-iscsi record setting of rd.iscsi.param.
@@ -135,17 +176,26 @@ type Timeouts struct {
 	Auto    time.Duration // .ipv6auto
 }
 
-// Read collects the sources below fsys and merges them. It returns every
-// mistake at once (errors.Join of *Error), each with the word that was not
-// understood and the right form. ErrNothing says that nothing asks for iSCSI.
+// Sources is where Read looks.
+type Sources struct {
+	FS          fs.FS   // the machine's files, from its root on
+	Cmdline     *string // taken in place of proc/cmdline; nil: that
+	Table       []byte  // an iBFT in place of all that the firmware has; nil: that
+	TableFrom   string  // the name of the file that Table came from
+	Credentials string  // systemd's $CREDENTIALS_DIRECTORY, a path; empty: none
+}
+
+// Read collects the sources and merges them. It returns every mistake at once
+// (errors.Join of *Error), each with the word that was not understood and the
+// right form. ErrNothing says that nothing asks for iSCSI.
 //
 // The Plan is never nil: with an error it holds what was understood, so that
 // Failure, for one, is there to say what to do now.
-func Read(fsys fs.FS) (*Plan, error) {
-	cmd := readCmdline(fsys)
+func Read(s Sources) (*Plan, error) {
+	cmd := readCmdline(s)
 	var table firmware
 	if cmd.firmware != off {
-		table = readFirmware(fsys)
+		table = readFirmware(s)
 	}
-	return merge(cmd, table, machine{fsys})
+	return merge(cmd, table, machine{s.FS})
 }

@@ -38,11 +38,11 @@ func TestRecorded(t *testing.T) {
 				}
 				tree[ibftDir+"/"+name] = entry
 			}
-			want, err := Read(fstest.MapFS{acpi: {Data: raw}})
+			want, err := Read(Sources{FS: fstest.MapFS{acpi: {Data: raw}}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := Read(tree)
+			got, err := Read(Sources{FS: tree})
 			if err != nil {
 				t.Fatal(err)
 			}
