@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
 	"net"
 	"net/netip"
 	"path"
@@ -166,6 +167,9 @@ func (f *firmware) target(t *ibft.Table, g *ibft.Target, from string) {
 	}
 	if a := portal.Addr(); a.Is4() && a.As4()[0] >= 240 {
 		f.warn(from, ": ", where, ": ", a.String(), " is no machine's address: some firmware writes an IPv6 address like this, cut short")
+	}
+	if p := portal.Port(); p != defaultPort && bits.ReverseBytes16(p) == defaultPort {
+		f.warn(from, ": ", where, fmt.Sprintf(": port %d is %d with its bytes exchanged; taken as it is", p, defaultPort))
 	}
 	auth, err := g.Auth()
 	if err != nil {
