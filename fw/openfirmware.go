@@ -126,12 +126,13 @@ func (b *bootPath) set(key, value string, given bool) (form string, err error) {
 		return key + "=" + form, err
 	}
 	text := func(to *string) (string, error) {
-		if *to = value; value == "" {
+		switch {
+		case value == "":
 			return key + "=TEXT", errNoValue
-		}
-		if !printable(value) {
+		case !printable(value):
 			return "", errors.New("expected text, found a control character")
 		}
+		*to = value
 		return "", nil
 	}
 	number := func(to *uint16, most uint64) (string, error) {

@@ -1,12 +1,12 @@
 package fw
 
 import (
+	"cmp"
 	"io/fs"
 	"net/netip"
 	"path"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 const (
@@ -19,7 +19,7 @@ type session struct {
 	name   string // "session1"
 	target string
 	portal []netip.AddrPort // as configured, and where a redirect led
-	id     uint64
+	id     int
 }
 
 // Session returns the name of the kernel's session to a target's portal that is
@@ -61,14 +61,11 @@ func sessions(fsys fs.FS) (list []session) {
 	const most = 256
 	entries, _ := fs.ReadDir(fsys, sessionDir) // without the class there is none
 	for _, e := range entries {
-		number, ok := strings.CutPrefix(e.Name(), "session")
-		id, err := strconv.ParseUint(number, 10, 32)
-		if !ok || err != nil || number != strconv.FormatUint(id, 10) {
-			continue
+		if id, ok := numbered(e.Name(), "session"); ok {
+			list = append(list, session{name: e.Name(), id: id})
 		}
-		list = append(list, session{name: e.Name(), id: id})
 	}
-	slices.SortFunc(list, func(a, b session) int { return int(int64(a.id) - int64(b.id)) })
+	slices.SortFunc(list, func(a, b session) int { return cmp.Compare(a.id, b.id) })
 	list = list[:min(len(list), most)]
 
 	m := machine{fsys}
@@ -79,7 +76,7 @@ func sessions(fsys fs.FS) (list []session) {
 		s := &list[i]
 		s.target = m.line(path.Join(sessionDir, s.name, "targetname"))
 		// The software initiator and all adapters have one connection a session.
-		dir := path.Join(connectionDir, "connection"+strconv.FormatUint(s.id, 10)+":0")
+		dir := path.Join(connectionDir, "connection"+strconv.Itoa(s.id)+":0")
 		for _, prefix := range [...]string{"persistent_", ""} {
 			addr, err := netip.ParseAddr(m.line(path.Join(dir, prefix+"address")))
 			port, perr := strconv.ParseUint(m.line(path.Join(dir, prefix+"port")), 10, 16)

@@ -28,18 +28,24 @@ func readAdapters(fsys fs.FS, _ bool) []firmware {
 	var hosts []int
 	entries, _ := fs.ReadDir(fsys, dir)
 	for _, e := range entries {
-		number, ok := strings.CutPrefix(e.Name(), "iscsi_boot")
-		if n, err := strconv.ParseUint(number, 10, 31); ok && err == nil && number == strconv.FormatUint(n, 10) {
-			hosts = append(hosts, int(n))
+		if n, ok := numbered(e.Name(), "iscsi_boot"); ok {
+			hosts = append(hosts, n)
 		}
 	}
 	slices.Sort(hosts)
 	var out firmware
 	for _, n := range hosts[:min(len(hosts), most)] {
-		name := fmt.Sprintf("iscsi_boot%d", n)
+		name := "iscsi_boot" + strconv.Itoa(n)
 		out.add(fromSysfs(fsys, path.Join(dir, name), name+" (sysfs)"))
 	}
 	return []firmware{out}
+}
+
+// numbered reads the number in the name of a thing that sysfs counts: "target0".
+func numbered(name, kind string) (n int, ok bool) {
+	digits, ok := strings.CutPrefix(name, kind)
+	u, err := strconv.ParseUint(digits, 10, 31)
+	return int(u), ok && err == nil && digits == strconv.FormatUint(u, 10)
 }
 
 // fromSysfs reads the tree in dir. One that is not there says nothing.
@@ -68,15 +74,17 @@ func readSysfs(fsys fs.FS, dir string) (*ibft.Table, error) {
 	t := &ibft.Table{Signature: "iBFT"}
 	for _, e := range entries {
 		a := &attributes{fsys: fsys, dir: path.Join(dir, e.Name()), table: t}
-		switch name := e.Name(); {
-		case name == "initiator":
+		_, isNIC := numbered(e.Name(), "ethernet")
+		_, isTarget := numbered(e.Name(), "target")
+		switch {
+		case e.Name() == "initiator":
 			valid, boot := a.flags()
 			t.Initiator = &ibft.Initiator{
 				Index: a.byte("index"), Valid: valid, Boot: boot, Name: a.name("initiator-name"),
 			}
-		case strings.HasPrefix(name, "ethernet") && len(t.NICs) < most:
+		case isNIC && len(t.NICs) < most:
 			t.NICs = append(t.NICs, a.nic())
-		case strings.HasPrefix(name, "target") && len(t.Targets) < most:
+		case isTarget && len(t.Targets) < most:
 			if g, ok := a.target(); ok {
 				t.Targets = append(t.Targets, g)
 			}
