@@ -52,6 +52,7 @@ func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers)
 	defer cancel()
 	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), up: map[int]*network.Result{}}
 	return firstOf(ctx, c, plan.Targets, limit, func(t fw.Target, wait func()) (*Path, error) {
+		t.Session = fw.Session(os.DirFS("/"), t) // an adapter may have logged in since, or out
 		return tryTarget(ctx, c, plan, t, &nics, drivers, wait)
 	})
 }
@@ -134,9 +135,6 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 	cfg, err := sessionConfig(plan, t)
 	if err != nil {
 		return nil, err
-	}
-	if t.Session == "" { // an adapter may have logged in since
-		t.Session = fw.Session(os.DirFS("/"), t)
 	}
 	if t.Session != "" {
 		wait()
