@@ -4,8 +4,10 @@
 //
 // It changes nothing, and reads these files below the fs.FS it is given:
 // proc/cmdline, sys/firmware/acpi/tables/iBFT (and its kin), sys/firmware/ibft,
-// sys/class/net/NAME/address, etc/iscsi/initiatorname.iscsi,
-// etc/initiatorname.iscsi and sys/class/dmi/id/product_uuid.
+// dev/mem, sys/firmware/iscsi_bootN, proc/device-tree, sys/class/iscsi_session,
+// sys/class/iscsi_connection, sys/class/net/NAME/address,
+// etc/iscsi/initiatorname.iscsi, etc/initiatorname.iscsi and
+// sys/class/dmi/id/product_uuid.
 package fw
 
 import (
@@ -195,7 +197,7 @@ func Read(s Sources) (*Plan, error) {
 	cmd := readCmdline(s)
 	var table firmware
 	if cmd.firmware != off {
-		table = readFirmware(s)
+		table = readFirmware(s, cmd.lenient)
 	}
 	return merge(cmd, table, machine{s.FS})
 }
