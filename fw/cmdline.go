@@ -75,7 +75,7 @@ func readCmdline(s Sources) *command {
 // parseCmdline understands a whole command line. What it does not is in the
 // report; words of other programs are passed over.
 func parseCmdline(text string) *command {
-	c := &command{root: Root{ReadOnly: true}}
+	c := &command{report: report{place: cmdlinePlace}, root: Root{ReadOnly: true}}
 	table := parameters()
 	for _, w := range split(text) {
 		p, ours := lookup(table, w.name)
