@@ -26,7 +26,7 @@ func setNetroot(c *command, w word) error {
 		c.dhcpRoot = "netroot=dhcp"
 	case kind != "iscsi":
 	case !more:
-		c.asks = true
+		c.asks, c.dhcpRoot = true, "netroot=iscsi"
 	default:
 		c.asks = true
 		t, err := c.parseTarget(rest, "netroot=")
@@ -70,6 +70,9 @@ func (r *report) parseTarget(s, from string) (portal, error) {
 	if at := strings.LastIndex(s, "@"); at >= 0 {
 		if t.CHAP, err = parseAuth(s[:at]); err != nil {
 			return t, err
+		}
+		if t.CHAP != nil {
+			t.CHAP.From = from
 		}
 		s = s[at+1:]
 	}
