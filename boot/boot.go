@@ -74,14 +74,15 @@ func readPlan(c *Console, drivers *modules.Loader) (*fw.Plan, error) {
 			c.Printf("warning: no firmware table through the kernel: %v", err)
 		}
 	}
-	plan, err := fw.Read(fw.Sources{FS: sys})
+	sources := fw.Sources{FS: sys, Credentials: os.Getenv("CREDENTIALS_DIRECTORY")}
+	plan, err := fw.Read(sources)
 	if err != nil && len(plan.Targets) == 0 {
 		// What an offload adapter is set to is seen when its driver is there.
 		select {
 		case <-drivers.Coldplugged():
 		case <-time.After(adapterTimeout):
 		}
-		plan, err = fw.Read(fw.Sources{FS: sys})
+		plan, err = fw.Read(sources)
 	}
 	if plan != nil {
 		for _, w := range plan.Warnings {

@@ -3,6 +3,7 @@ package fw
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -152,10 +153,8 @@ func TestErrors(t *testing.T) {
 		{"rd.iscsi.firmware=maybe", "rd.iscsi.firmware=maybe", "neither 1 nor 0"},
 		{"rd.iscsi.firmware=", "rd.iscsi.firmware=", "neither 1 nor 0"},
 		{"rd.iscsi.firmware=1", cmdlinePlace, "the firmware has no table"},
-		{"netroot=iscsi rd.iscsi.firmware=0", "rd.iscsi.firmware=0", "not asked"},
-		{"netroot=iscsi", cmdlinePlace, "nothing names a target"},
-		{"root=dhcp", "root=dhcp", "not supported yet"},
-		{"netroot=dhcp", "netroot=dhcp", "not supported yet"},
+		{"root=dhcp ip=none", "root=dhcp", "lets no NIC ask"},
+		{"netroot=iscsi ip=192.168.50.9:::24::eth0:none", "netroot=iscsi", "lets no NIC ask"},
 		{"rd.iscsi.target.name=iqn.2009-06.dracut:t", "rd.iscsi.target.name", "address is missing"},
 		{"rd.iscsi.target.ip=192.168.50.1", "rd.iscsi.target.*", "name is missing"},
 		{"rd.iscsi.target.name=disk", "rd.iscsi.target.name=disk", "iqn., eui. or naa."},
@@ -239,6 +238,37 @@ func TestNothing(t *testing.T) {
 	}
 }
 
+// opens notes what is opened.
+type opens struct {
+	fs.FS
+	names []string
+}
+
+func (o *opens) Open(name string) (fs.File, error) {
+	o.names = append(o.names, name)
+	return o.FS.Open(name)
+}
+
+// TestNothingTouched: where nothing asks for iSCSI, only what could ask is read.
+func TestNothingTouched(t *testing.T) {
+	m := tree(t, "root=/dev/sda1 rd.rootlun.credentials=it", nil)
+	for _, name := range []string{
+		"etc/rootlun/credentials", "etc/rootlun/it", "etc/iscsi/initiatorname.iscsi", "etc/initiatorname.iscsi",
+		"run/net-eth0.conf", "sys/class/dmi/id/product_uuid", "sys/class/net/eth0/address",
+	} {
+		m[name] = &fstest.MapFile{Data: []byte("nonsense")}
+	}
+	o := &opens{FS: m}
+	if _, err := Read(Sources{FS: o, Credentials: "/run/credentials/x"}); !errors.Is(err, ErrNothing) {
+		t.Fatal(err)
+	}
+	for _, name := range o.names {
+		if _, ok := m[name]; ok && name != "proc/cmdline" {
+			t.Errorf("/%s is opened", name)
+		}
+	}
+}
+
 // TestNoSecrets: a secret is in the plan and in no text, right or wrong as
 // its word may be.
 func TestNoSecrets(t *testing.T) {
@@ -284,7 +314,7 @@ func FuzzCmdline(f *testing.F) {
 		if p == nil {
 			t.Fatal("no plan")
 		}
-		if err == nil && (len(p.Targets) == 0 || p.Initiator.Name == "") {
+		if err == nil && p.AskDHCP == "" && (len(p.Targets) == 0 || p.Initiator.Name == "") {
 			t.Errorf("%q: no error, and no target or no initiator: %+v", line, p)
 		}
 		for _, g := range p.Targets {
