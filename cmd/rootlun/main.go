@@ -24,6 +24,7 @@ const usage = `rootlun boots Linux from an iSCSI disk.
 usage:
   rootlun init      boot, as PID 1 of an initramfs (also when called as /init)
   rootlun login     log in to a target and print its disk; --help tells more
+  rootlun show      print what a boot would do, and which source says so
   rootlun version   print the version
 `
 
@@ -38,6 +39,7 @@ func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 	verbs := map[string]verb{
 		"init":    runInit,
 		"login":   runLogin,
+		"show":    runShow,
 		"version": printVersion, "--version": printVersion,
 		"help": printUsage, "--help": printUsage, "-h": printUsage,
 	}
