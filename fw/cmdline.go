@@ -16,6 +16,7 @@ type command struct {
 	report
 	asks     bool      // something asks for iSCSI, rightly written or not
 	firmware choice    // rd.iscsi.firmware
+	lenient  bool      // rd.rootlun.ibft=lenient
 	names    Initiator // rd.iscsi.initiator
 	targets  []portal  // netroot=iscsi:…, in order
 	chap     CHAP      // rd.iscsi.username and its kin, for targets without their own

@@ -83,6 +83,7 @@ func merge(c *command, f firmware, m machine) (*Plan, error) {
 	if err := p.setInitiator(c, f, m); err != nil {
 		errs = append(errs, err)
 	}
+	p.findSessions(m.fsys)
 	return p, errors.Join(errs...)
 }
 

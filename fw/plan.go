@@ -195,7 +195,7 @@ func Read(s Sources) (*Plan, error) {
 	cmd := readCmdline(s)
 	var table firmware
 	if cmd.firmware != off {
-		table = readFirmware(s)
+		table = readFirmware(s, cmd.lenient)
 	}
 	return merge(cmd, table, machine{s.FS})
 }
