@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/rootlun/rootlun/ibft"
@@ -19,7 +20,7 @@ type command struct {
 	lenient  bool      // rd.rootlun.ibft=lenient
 	names    Initiator // rd.iscsi.initiator
 	targets  []portal  // netroot=iscsi:…, in order
-	chap     CHAP      // rd.iscsi.username and its kin, for targets without their own
+	chap     CHAP      // rd.iscsi.username and its kin, for what a target does not have itself
 	single   struct {  // rd.iscsi.target.*
 		name, host string
 		port       uint16
@@ -35,13 +36,14 @@ type command struct {
 	bootif  string            // BOOTIF=, as a MAC
 	noBoot  bool              // rd.bootif=0
 
-	root       Root
-	rootTarget *portal // root=iscsi:…
-	dhcpRoot   string  // the word root=dhcp or netroot=dhcp
-	params     []Param
-	retries    string // rd.iscsi.login_retry_max
-	failure    Failure
-	timeouts   Timeouts
+	credentials string // rd.rootlun.credentials
+	root        Root
+	rootTarget  *portal // root=iscsi:…
+	dhcpRoot    string  // the word that lets DHCP name the target: root=dhcp, netroot=dhcp, netroot=iscsi, root=iscsi
+	params      []Param
+	retries     string // rd.iscsi.login_retry_max
+	failure     Failure
+	timeouts    Timeouts
 }
 
 // choice is a boolean that may not be given.
@@ -76,7 +78,7 @@ func readCmdline(s Sources) *command {
 // parseCmdline understands a whole command line. What it does not is in the
 // report; words of other programs are passed over.
 func parseCmdline(text string) *command {
-	c := &command{root: Root{ReadOnly: true}}
+	c := &command{report: report{place: cmdlinePlace}, root: Root{ReadOnly: true}}
 	table := parameters()
 	for _, w := range split(text) {
 		p, ours := lookup(table, w.name)
@@ -100,6 +102,8 @@ func parseCmdline(text string) *command {
 	return c
 }
 
+const secretShows = cmdlinePlace + ": a secret stands in it, for every user of the booted system to read in /proc/cmdline; a credential file keeps it: rd.rootlun.credentials=FILE"
+
 // finish checks what only the whole line can tell.
 func (c *command) finish() {
 	bad := func(name, form, why string) {
@@ -119,17 +123,14 @@ func (c *command) finish() {
 			}})
 		}
 	}
-	h := &c.chap
-	switch {
-	case h.Password != "" && h.Username == "":
-		bad("rd.iscsi.password", "rd.iscsi.username=NAME rd.iscsi.password=SECRET", "the user name is missing")
-	case h.Password == "" && h.Username != "":
-		bad("rd.iscsi.username", "rd.iscsi.username=NAME rd.iscsi.password=SECRET", "the password is missing")
-	case h.PasswordIn == "" && h.UsernameIn != "":
-		bad("rd.iscsi.in.username", "rd.iscsi.in.username=NAME rd.iscsi.in.password=SECRET", "the password is missing")
-	case h.PasswordIn != "" && h.Password == "":
-		bad("rd.iscsi.in.password", "rd.iscsi.username=NAME rd.iscsi.password=SECRET as well",
-			"the target proves itself only to an initiator that does so too")
+	if c.chap.From = "rd.iscsi.username="; c.chap.Password != "" {
+		c.chap.From = "rd.iscsi.password="
+	}
+	secret := c.chap.Password != "" || c.chap.PasswordIn != "" || c.rootTarget != nil && c.rootTarget.CHAP != nil ||
+		slices.ContainsFunc(c.targets, func(t portal) bool { return t.CHAP != nil }) ||
+		slices.ContainsFunc(c.params, func(p Param) bool { return strings.Contains(p.Name, "password") })
+	if secret {
+		c.warn(secretShows)
 	}
 }
 

@@ -48,7 +48,7 @@ func readFirmware(s Sources, lenient bool) firmware {
 
 // take goes over to g where it says more; what both complain about adds up.
 func (f *firmware) take(g firmware) {
-	all := report{slices.Concat(f.errs, g.errs), slices.Concat(f.warnings, g.warnings)}
+	all := report{f.place, slices.Concat(f.errs, g.errs), slices.Concat(f.warnings, g.warnings)}
 	if f.from == "" || len(g.targets) > 0 {
 		*f = g
 	}

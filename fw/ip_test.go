@@ -100,7 +100,7 @@ func TestIP(t *testing.T) {
 	} {
 		want := slices.Clone(tt.want)
 		for i := range want {
-			want[i].Index, want[i].From = -1, "ip="
+			want[i].Index, want[i].From, want[i].AddressFrom = -1, "ip=", "ip="
 		}
 		p, err := read(disk + tt.line)
 		if err != nil {
@@ -166,7 +166,7 @@ func TestNoIP(t *testing.T) {
 		disk + "BOOTIF=01-52-54-00-12-34-56": {MAC: "52:54:00:12:34:56"},
 		"rd.iscsi.initiator=iqn.2009-06.dracut:host netroot=iscsi:192.168.50.1::::eth1:0:iqn.2009-06.dracut:t": {Name: "eth1"},
 	} {
-		want.Index, want.DHCP, want.Origin, want.From = -1, true, "dhcp", "default"
+		want.Index, want.DHCP, want.Origin, want.From, want.AddressFrom = -1, true, "dhcp", "default", "default"
 		p, err := read(line)
 		if err != nil {
 			t.Errorf("%s: %v", line, err)

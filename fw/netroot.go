@@ -26,7 +26,7 @@ func setNetroot(c *command, w word) error {
 		c.dhcpRoot = "netroot=dhcp"
 	case kind != "iscsi":
 	case !more:
-		c.asks = true
+		c.asks, c.dhcpRoot = true, "netroot=iscsi"
 	default:
 		c.asks = true
 		t, err := c.parseTarget(rest, "netroot=")
@@ -54,7 +54,7 @@ func setISCSIRoot(c *command, w word) error {
 //	[USER:PASSWORD[:REVERSE-USER:REVERSE-PASSWORD]@]SERVER:[PROTOCOL]:[PORT][:[IFACE]:[NETDEV]]:[LUN]:TARGETNAME
 //
 // A password with ':' in it does not fit in: rd.iscsi.password= takes it. No error repeats a field, as it could be a password out of its place.
-func (c *command) parseTarget(s, from string) (portal, error) {
+func (r *report) parseTarget(s, from string) (portal, error) {
 	t := portal{Target: Target{Index: -1, NIC: -1, From: from}}
 	if s == "" || s == "ibft" {
 		return t, errors.New("that names no target")
@@ -70,6 +70,9 @@ func (c *command) parseTarget(s, from string) (portal, error) {
 	if at := strings.LastIndex(s, "@"); at >= 0 {
 		if t.CHAP, err = parseAuth(s[:at]); err != nil {
 			return t, err
+		}
+		if t.CHAP != nil {
+			t.CHAP.From = from
 		}
 		s = s[at+1:]
 	}
@@ -99,7 +102,7 @@ func (c *command) parseTarget(s, from string) (portal, error) {
 		protocol, port, lun = fields[0], fields[1], fields[2]
 	case 2: // dracut's parser takes it; the manual has a ':' more
 		protocol, port = fields[0], fields[1]
-		c.warn(cmdlinePlace, ": ", from, ": the field of the LUN is missing in front of ", quote(t.Name), "; LUN 0 is taken")
+		r.warn(r.place, ": ", from, ": the field of the LUN is missing in front of ", quote(t.Name), "; LUN 0 is taken")
 	default:
 		return t, fmt.Errorf("%d fields between the server and the target name instead of 3 (protocol, port, LUN) or 5", len(fields))
 	}
@@ -114,10 +117,10 @@ func (c *command) parseTarget(s, from string) (portal, error) {
 			return t, err
 		}
 	}
-	if t.LUN, err = c.parseLUN(lun); err != nil {
+	if t.LUN, err = r.parseLUN(lun); err != nil {
 		return t, err
 	}
-	return t, c.checkName(t.Name)
+	return t, r.checkName(t.Name)
 }
 
 // nameStart returns where in s the target name starts, which is at a field that
@@ -180,7 +183,7 @@ func orDefault(port uint16) uint16 {
 // parseLUN reads a LUN as RFC 4173 (5) writes it: up to four groups of one to
 // four hexadecimal digits, joined by '-', each group one level of two bytes;
 // an empty text is LUN 0. So LUN 16 is written 10.
-func (c *command) parseLUN(s string) (ibft.LUN, error) {
+func (r *report) parseLUN(s string) (ibft.LUN, error) {
 	var l ibft.LUN
 	if s == "" {
 		return l, nil
@@ -198,7 +201,7 @@ func (c *command) parseLUN(s string) (ibft.LUN, error) {
 		l[2*i], l[2*i+1] = byte(n>>8), byte(n)
 	}
 	if n, err := strconv.ParseUint(s, 10, 64); err == nil && n != l.Uint64() {
-		c.warn(cmdlinePlace, ": the LUN ", s, " is hexadecimal (RFC 4173): unit ", strconv.FormatUint(l.Uint64(), 10), " is taken")
+		r.warn(r.place, ": the LUN ", s, " is hexadecimal (RFC 4173): unit ", strconv.FormatUint(l.Uint64(), 10), " is taken")
 	}
 	return l, nil
 }

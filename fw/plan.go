@@ -1,11 +1,13 @@
 // Package fw reads every source of boot configuration and merges them into one
-// Plan: the firmware's table, the kernel command line. One file a source; the
-// precedence stands in merge.go alone.
+// Plan: the firmware's table, the kernel command line, a credential file, DHCP.
+// One file a source; the precedence stands in merge.go alone.
 //
 // It changes nothing, and reads these files below the fs.FS it is given:
 // proc/cmdline, sys/firmware/acpi/tables/iBFT (and its kin), sys/firmware/ibft,
 // sys/class/net/NAME/address, etc/iscsi/initiatorname.iscsi,
-// etc/initiatorname.iscsi and sys/class/dmi/id/product_uuid.
+// etc/initiatorname.iscsi, sys/class/dmi/id/product_uuid, a credential file
+// (readCredentials has the places), and run/net-NAME.conf when DHCP is to name
+// the target.
 package fw
 
 import (
@@ -40,6 +42,11 @@ type Plan struct {
 	// plan is whole only after Lease. It is the word that asks for it,
 	// "root=dhcp"; empty otherwise.
 	AskDHCP string
+
+	// Credentials are those of the credential file under those of the command
+	// line: for discovery, and for targets that Lease has yet to add. The
+	// targets above have theirs.
+	Credentials Credentials
 }
 
 // Initiator is who we are.
@@ -197,5 +204,11 @@ func Read(s Sources) (*Plan, error) {
 	if cmd.firmware != off {
 		table = readFirmware(s, cmd.lenient)
 	}
-	return merge(cmd, table, machine{s.FS})
+	if !asks(cmd, table) {
+		return nothing(cmd, table)
+	}
+	creds, said := readCredentials(s, cmd.credentials)
+	cmd.errs = append(cmd.errs, said.errs...)
+	cmd.warnings = append(cmd.warnings, said.warnings...)
+	return merge(cmd, creds, table, machine{s.FS})
 }
