@@ -80,7 +80,7 @@ func (c *checker) all(ctx context.Context) (list []Verdict) {
 	if c.where != nil {
 		list = append(list, c.drivers()...)
 	}
-	if c.plan.AskDHCP != "" {
+	if c.plan.AskDHCP != "" && len(c.plan.Targets) == 0 {
 		list = append(list, skipped("target", c.plan.AskDHCP+": DHCP names it when the machine boots"))
 	}
 	found := make([][]Verdict, len(c.plan.Targets))
@@ -176,15 +176,15 @@ func (c *checker) target(ctx context.Context, t fw.Target) (list []Verdict) {
 		return []Verdict{failed(what, err.Error())}
 	}
 	nic, via, err := c.route(cfg.Portal.Addr())
-	if what := "route to " + t.Host; err != nil {
-		add(failed(what, "none: "+err.Error()+"; check the addresses and gateways of the NICs"))
+	if route := "route to " + t.Host; err != nil {
+		add(failed(route, "none: "+err.Error()+"; check the addresses and gateways of the NICs"))
 		add(skipped("portal "+t.Portal(), "no route leads there"))
 		add(skipped(what, "no route leads to its portal"))
 		return list
 	} else if via.IsValid() {
-		add(good(what, "by %s through %s", nic, via))
+		add(good(route, "by %s through %s", nic, via))
 	} else {
-		add(good(what, "by %s, on its link", nic))
+		add(good(route, "by %s, on its link", nic))
 	}
 
 	connect, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -199,11 +199,15 @@ func (c *checker) target(ctx context.Context, t fw.Target) (list []Verdict) {
 	return list
 }
 
-// listed asks the portal for its targets, with credentials only where it wants some.
+// listed asks the portal for its targets, with credentials only where it wants
+// some: those for discovery, else the target's.
 func (c *checker) listed(ctx context.Context, what string, t fw.Target, cfg session.Config) Verdict {
 	cfg.Timers.Login = discoverTimeout
 	plain := cfg
 	plain.CHAP = nil
+	if d := c.plan.Credentials.Discovery; d.Password != "" {
+		cfg.CHAP = loginCHAP(d)
+	}
 	records, err := c.discover(ctx, plain)
 	if cfg.CHAP != nil && (errors.Is(err, login.ErrAuthFailed) || errors.Is(err, login.ErrNoCredentials)) {
 		records, err = c.discover(ctx, cfg)

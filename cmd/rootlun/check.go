@@ -12,6 +12,7 @@ import (
 )
 
 const checkUsage = `usage: rootlun check [--ibft FILE] [--cmdline TEXT|@FILE] [--root DIR]
+                     [--dhcp NAME=VALUE]...
 
 Reads the plan as show does, and tries on this machine what a boot by it needs:
 the NICs and their links, the drivers, the routes, the portals, and that each

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -25,12 +26,7 @@ func runFirmware(args []string, stdout, stderr io.Writer) int {
 	in, v := input{stdin: os.Stdin}, view{}
 	records := false
 	options := append(v.options(), option{"iscsistart", "", `in the form of "iscsistart -f"`, toBool(&records)})
-	for _, o := range in.options() {
-		if o.name != "cmdline" {
-			options = append(options, o)
-		}
-	}
-	cmd := command{name: "fw", usage: firmwareUsage, options: options}
+	cmd := command{name: "fw", usage: firmwareUsage, options: append(options, in.firmwareOptions()...)}
 	if code, ok := cmd.read(args, stdout, stderr); !ok {
 		return code
 	}
@@ -43,7 +39,7 @@ func runFirmware(args []string, stdout, stderr io.Writer) int {
 		text := records218(s.FS, fw.Tables(s), v.showSecrets)
 		io.WriteString(stdout, text)
 		if text == "" {
-			return exitNothing
+			return cmd.fail(stderr, exitNothing, errors.New("the firmware names no target by a NIC that is there"))
 		}
 		return 0
 	case err != nil:

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/rootlun/rootlun/fw"
-	"github.com/rootlun/rootlun/session"
 )
 
 // exitNothing says that nothing asks for iSCSI (open-iscsi's
@@ -17,11 +16,13 @@ import (
 const exitNothing = 21
 
 const showUsage = `usage: rootlun show [--json] [--ibft FILE] [--cmdline TEXT|@FILE] [--root DIR]
+                    [--dhcp NAME=VALUE]...
 
 Prints what a boot would do, and which source says so: the firmware's table, the
 kernel command line, the files of the image. It changes nothing. Without --ibft
 and --root it reads this machine; --cmdline then takes the place of its command
-line alone. With them it reads what is given and nothing else.
+line alone. With them it reads what is given and nothing else. --dhcp stands for a DHCP
+server's answer.
 
 The exit code is 0 when a boot is possible, 1 when it is not, 21 when nothing
 asks for iSCSI.
@@ -52,31 +53,6 @@ func runShow(args []string, stdout, stderr io.Writer) int {
 	}
 	plan, err := in.read()
 	return v.print(plan, err, stdout, stderr)
-}
-
-// read reads the plan. It is never nil; errors.Is finds fw.ErrNothing where
-// nothing is wrong but that nothing asks for iSCSI.
-func (in *input) read() (*fw.Plan, error) {
-	s, err := in.sources()
-	if err != nil {
-		return &fw.Plan{}, err
-	}
-	return readPlan(s)
-}
-
-// readPlan is fw.Read, and looks at what only a login would find wrong.
-func readPlan(s fw.Sources) (*fw.Plan, error) {
-	plan, err := fw.Read(s)
-	if errors.Is(err, fw.ErrNothing) {
-		return plan, err
-	}
-	cfg := session.Default()
-	for _, p := range plan.Params {
-		if bad := cfg.Set(p.Name, p.Value); bad != nil {
-			err = errors.Join(err, fmt.Errorf("rd.iscsi.param: %w", bad))
-		}
-	}
-	return plan, err
 }
 
 // print shows a plan and its errors, and returns the exit code.
@@ -182,8 +158,8 @@ func (p *page) plan(plan *fw.Plan, showSecrets bool) {
 	for _, a := range plan.DNS {
 		p.row("DNS", a.String(), "nameserver=")
 	}
-	if plan.AskDHCP != "" {
-		p.row("target", "named by DHCP", plan.AskDHCP)
+	if plan.AskDHCP != "" && len(plan.Targets) == 0 {
+		p.row("target", "the one that DHCP names when the machine boots", plan.AskDHCP)
 	}
 	targets := indexes(len(plan.Targets), func(i int) int { return plan.Targets[i].Index })
 	for i := range plan.Targets {
