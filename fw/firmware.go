@@ -19,6 +19,7 @@ type firmware struct {
 	initiator Initiator
 	nics      []NIC    // in the order of the place
 	targets   []Target // the one to try first stands first
+	tables    []Table  // that all of it is from; none for Open Firmware
 }
 
 // place reads what one place has: one firmware a table, in their order. A table
@@ -63,7 +64,7 @@ func (f *firmware) add(g firmware) {
 		}
 		f.targets = append(f.targets, t)
 	}
-	f.nics = append(f.nics, g.nics...)
+	f.nics, f.tables = append(f.nics, g.nics...), append(f.tables, g.tables...)
 	f.errs, f.warnings = append(f.errs, g.errs...), append(f.warnings, g.warnings...)
 	f.from = first(f.from, g.from)
 	switch {

@@ -56,7 +56,7 @@ func acpiTables(fsys fs.FS) (names []string) {
 
 // fromTable makes NICs and targets of a table. from is what their From says.
 func fromTable(t *ibft.Table, from string) firmware {
-	f := firmware{from: from}
+	f := firmware{from: from, tables: []Table{{t, from}}}
 	const most = 20 // what is nonsense is so in many places
 	for i, p := range t.Problems {
 		if i == most {

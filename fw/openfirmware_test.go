@@ -35,7 +35,7 @@ func ofPlan() *Plan {
 		Initiator: Initiator{host, from},
 		NICs: []NIC{{
 			Index: -1, MAC: "52:54:00:12:34:ab", Origin: "static", Address: pfx("192.168.50.2/24"),
-			Gateway: netip.MustParseAddr("192.168.50.254"), Valid: true, Boot: true, From: from,
+			Gateway: netip.MustParseAddr("192.168.50.254"), Valid: true, Boot: true, From: from, AddressFrom: from,
 		}},
 		Targets: []Target{{
 			Index: -1, Name: "iqn.2009-06.com.example:disk", Host: "192.168.50.1", Port: 3260, LUN: lun(1),
@@ -159,7 +159,7 @@ func TestOpenFirmwarePlaces(t *testing.T) {
 	m[ofTree+"chosen/nas-bootdevice"] = &fstest.MapFile{Data: []byte(ofPath)} // and no NUL
 	want := ofPlan()
 	const from = "Open Firmware (nas-bootdevice)"
-	want.Initiator.From, want.NICs[0].From, want.Targets[0].From = from, from, from
+	want.Initiator.From, want.NICs[0].From, want.NICs[0].AddressFrom, want.Targets[0].From = from, from, from, from
 	check(t, m, want)
 
 	for _, other := range []string{"", "/", "/pci@1/scsi@2/sd@0,0:1", "/" + ofNode + ":bootp,192.168.50.1,,192.168.50.2", "cd:iscsi-disk", ":", "::::"} {

@@ -264,7 +264,7 @@ func TestAdapters(t *testing.T) {
 		t.Fatal(err)
 	}
 	nic := func(mac, from string) NIC {
-		return NIC{MAC: mac, DHCP: true, Origin: "other", Valid: true, Boot: true, From: from}
+		return NIC{MAC: mac, DHCP: true, Origin: "other", Valid: true, Boot: true, From: from, AddressFrom: from}
 	}
 	target := func(index int, name, host string, nic int, boot bool, from string) Target {
 		return Target{Index: index, Name: "iqn.2009-06.com.example:" + name, Host: host, Port: 3260, NIC: nic, Valid: true, Boot: boot, From: from}

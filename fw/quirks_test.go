@@ -130,7 +130,7 @@ func TestQuirks(t *testing.T) {
 		{"08 pointer given twice", func(b []byte) []byte { return put16(b, atControl+14, atNIC) }, nil, "again", ""},
 		{"09 structures that are longer", func(b []byte) []byte { return put16(put16(b, atTarget+2, 56), atNIC+2, 110) }, nil, "", ""},
 		{"09 NIC that is shorter", func(b []byte) []byte { return put16(b, atNIC+2, 101) }, func(p *Plan) {
-			p.NICs = []NIC{{Index: -1, DHCP: true, Origin: "dhcp", From: "default"}}
+			p.NICs = []NIC{{Index: -1, DHCP: true, Origin: "dhcp", From: "default", AddressFrom: "default"}}
 			p.Targets[0].NIC = -1
 		}, "NIC structure: expected 102 bytes, found 101", ""},
 		{"09 target that is shorter, another", func(b []byte) []byte { return put16(twoTargets(b), atTarget+2, 53) }, func(p *Plan) {

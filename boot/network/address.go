@@ -73,7 +73,7 @@ func (n *nic) addRoutes(routes []route, gateway netip.Addr) (netip.Addr, error) 
 // reaches says whether there is a route to every peer.
 func (n *nic) reaches(peers []netip.Addr) bool {
 	return !slices.ContainsFunc(peers, func(peer netip.Addr) bool {
-		_, err := routeTo(peer)
+		_, _, err := routeTo(peer)
 		return err != nil
 	})
 }
@@ -89,7 +89,7 @@ func (n *nic) leadTo(peer netip.Addr) error {
 	if !slices.ContainsFunc(n.addresses, func(p netip.Prefix) bool { return p.Addr().Is4() == peer.Is4() }) {
 		return nil // no address to reach it from
 	}
-	via, err := routeTo(peer)
+	via, _, err := routeTo(peer)
 	switch {
 	case err == nil && !(via.IsValid() && peer.Is4() && peer.IsLinkLocalUnicast()):
 		return nil
