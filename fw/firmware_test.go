@@ -296,7 +296,9 @@ func TestTable(t *testing.T) {
 		{"one-way CHAP", func(t *ibft.Table) {
 			t.Targets[0].CHAPType = ibft.CHAPOneWay
 			t.Targets[0].ReverseCHAPName, t.Targets[0].ReverseCHAPSecret = "", ""
-		}, func(p *Plan) { p.Targets[0].CHAP = &CHAP{Username: "user", Password: "secret-of-user", From: "iBFT (ACPI)"} }, ""},
+		}, func(p *Plan) {
+			p.Targets[0].CHAP = &CHAP{Username: "user", Password: "secret-of-user", From: "iBFT (ACPI)"}
+		}, ""},
 		{"more secrets than the type asks for", func(t *ibft.Table) { t.Targets[0].CHAPType = ibft.CHAPNone }, func(p *Plan) {
 			p.Targets[0].CHAP = nil
 		}, "type 0 leaves secrets unused"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // merge holds the precedence of the sources:
@@ -19,11 +20,17 @@ import (
 // A target and its portal are always of one source.
 func merge(c *command, f firmware, m machine) (*Plan, error) {
 	p := &Plan{
-		Params:   c.allParams(),
-		Root:     c.root,
-		Failure:  c.failure,
-		Timeouts: c.timeouts,
-		Warnings: slices.Concat(c.warnings, f.warnings),
+		VLANs:       c.vlans,
+		Bonds:       c.bonds,
+		Routes:      c.routes,
+		DNS:         c.dns,
+		NoPeerDNS:   c.noPeerDNS,
+		VendorClass: c.vendorClass,
+		Params:      c.allParams(),
+		Root:        c.root,
+		Failure:     c.failure,
+		Timeouts:    c.timeouts,
+		Warnings:    slices.Concat(c.warnings, f.warnings),
 	}
 	if !c.asks && c.dhcpRoot == "" && len(f.targets) == 0 && len(f.errs) == 0 {
 		for _, err := range c.errs {
@@ -148,9 +155,17 @@ func mergeNICs(c *command, f firmware, m machine, useFirmware bool) []NIC {
 		}
 	}
 	if len(nics) == 0 && !c.ipGiven {
-		n := NIC{Index: -1, MAC: bootif, DHCP: true, Origin: "dhcp", From: "default"}
-		if n.MAC == "" {
-			n.Name = netdev(c)
+		n := NIC{Index: -1, DHCP: true, Origin: "dhcp", From: "default"}
+		if strings.HasSuffix(c.dhcpRoot, "dhcp6") {
+			n.DHCP, n.DHCP6 = false, true
+		}
+		switch name := first(netdev(c), c.leader()); {
+		case c.leader() == "" && bootif != "":
+			n.MAC = bootif
+		case c.aliases[name] != "" || isMAC(name):
+			n.MAC = first(c.aliases[name], canonicalMAC(name))
+		default:
+			n.Name = name
 		}
 		nics = []NIC{n}
 	}
@@ -187,7 +202,7 @@ func covers(table []NIC, n NIC, mac string, targets []Target) (over []int) {
 		if len(table) == 1 {
 			over = []int{0}
 		}
-	case n.DHCP:
+	case n.DHCP || n.DHCP6 || n.RA || n.LinkLocal:
 		for i := range table {
 			over = append(over, i)
 		}
@@ -202,7 +217,8 @@ func covers(table []NIC, n NIC, mac string, targets []Target) (over []int) {
 // override gives a firmware's NIC the addressing of an ip=.
 func (nic *NIC) override(n NIC) {
 	nic.Name = n.Name
-	nic.DHCP, nic.Origin = n.DHCP, n.Origin
+	nic.DHCP, nic.DHCP6, nic.RA, nic.LinkLocal = n.DHCP, n.DHCP6, n.RA, n.LinkLocal
+	nic.Origin, nic.ClientID = n.Origin, n.ClientID
 	nic.Address, nic.Gateway, nic.DNS = n.Address, n.Gateway, n.DNS
 	nic.DHCPServer = netip.Addr{}
 	nic.Hostname = first(n.Hostname, nic.Hostname)

@@ -15,7 +15,7 @@ func (c *command) checkName(name string) error {
 		return err
 	}
 	if odd != "" {
-		c.warn(cmdlinePlace, ": the iSCSI name ", quote(name), " ", odd)
+		c.warn(c.place, ": the iSCSI name ", quote(name), " ", odd)
 	}
 	return nil
 }

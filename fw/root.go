@@ -14,17 +14,20 @@ func setRoot(c *command, w word) error {
 	switch {
 	case kind == "iscsi":
 		c.asks = true
-		if !more {
+		if !more || rest == "" {
 			return nil
 		}
 		t, err := c.parseTarget(rest, "root=")
 		if err != nil {
 			return err
 		}
+		t.word = "root=" + hideNetroot(w.value)
 		c.rootTarget = &t
 		return nil
-	case value == "dhcp":
-		c.dhcpRoot = "root=dhcp"
+	case value == "dhcp" || value == "dhcp6":
+		c.dhcpRoot = "root=" + value
+		return nil
+	case value == "/dev/root": // dracut's name for whatever the network brings
 		return nil
 	case strings.HasPrefix(value, "/dev/"):
 		c.root.Device = value
