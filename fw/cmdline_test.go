@@ -282,6 +282,8 @@ func TestNoSecrets(t *testing.T) {
 		"netroot=iscsi:user:open-sesame-1:192.168.50.1::::iqn.2009-06.dracut:t",
 		"netroot=iscsi:user:open-sesame-1@192.168.50.1",
 		"netroot=iscis:user:open-sesame-1:192.168.50.1::::iqn.2009-06.dracut:t rd.iscsi.firmware",
+		"netroot=iscsi:user:open-sesame-1:back:close-sesame-2@::::iqn.2009-06.dracut:t",
+		"netroot=iscsi:user:open-sesame-1@192.168.50.1:::eth0:1:iqn.2009-06.dracut:t",
 		"netroot=iscsi:[fe80::1]:user:open-sesame-1:::iqn.2009-06.dracut:t",
 		"root=iscsi:user:open-sesame-1:back@192.168.50.1::::iqn.2009-06.dracut:t",
 		"root=isci:user:open-sesame-1@192.168.50.1::::iqn.2009-06.dracut:t rd.iscsi.firmware",
@@ -311,7 +313,11 @@ func FuzzCmdline(f *testing.F) {
 	f.Add(`"rd.iscsi.param=a=b c" netroot=iscsi:u:p@[::1]:6:3260:1-2:eui.02004567A425678D -- x`)
 	f.Add("netroot=iscsi rd.iscsi.firmware=1 iscsi_initiator=iqn.1993-08.org.debian:01:x BOOTIF=01-52-54-00-12-34-56")
 	f.Add(`rd.iscsi.target.name=naa.52004567BA64678D rd.iscsi.target.ip=[fe80::1%eth0] rd.iscsi.target.lun=4186-9 ifname=a:52:54:00:12:34:56`)
+	f.Add("vlan=vlan5:bond0 bond=bond0:eth0,eth1::mode=1:9000 rd.route=[2001:db8::/32]:[fe80::1]:eth0 nameserver=::1 rd.peerdns=0 bootdev=vlan5")
+	f.Add("ip=BOOTIF:dhcp,auto6 ip=dhcp,1,x rd.net.dhcp.client-id=eth0:01-02 rd.net.timeout.dhcp=infinity team=a bridge=b")
+	f.Add("netroot=iscsi:@::::iqn.2009-06.dracut:t rd.iscsi.target.ip=\"a b\" root=dhcp6 netroot=dhcp")
 	f.Fuzz(func(t *testing.T, line string) {
+		const secret = "Ope9-Sesam3-Xyz"
 		p, err := read(line)
 		if p == nil {
 			t.Fatal("no plan")
@@ -323,6 +329,30 @@ func FuzzCmdline(f *testing.F) {
 			if _, nameErr := checkName(g.Name); nameErr != nil || g.Host == "" || g.Port == 0 || g.NIC >= len(p.NICs) {
 				t.Errorf("%q: an unusable target: %+v", line, g)
 			}
+		}
+		for _, v := range p.VLANs {
+			if v.ID < 1 || v.ID > 4094 || checkInterface(v.Name) != nil || checkInterface(v.Link) != nil {
+				t.Errorf("%q: an unusable VLAN: %+v", line, v)
+			}
+		}
+		for _, r := range p.Routes {
+			if !r.Destination.IsValid() || !r.Gateway.IsValid() && r.Interface == "" {
+				t.Errorf("%q: an unusable route: %+v", line, r)
+			}
+		}
+		if strings.Contains(line, secret) {
+			return
+		}
+		p, err = read("rd.iscsi.username=u rd.iscsi.password=" + secret + " netroot=iscsi:u:" + secret + "@a::::iqn.2009-06.dracut:t rd.iscsi.in.password=" + secret + " " + line)
+		out := strings.Join(p.Warnings, "\n")
+		if err != nil {
+			out += err.Error()
+		}
+		if strings.Contains(out, secret) {
+			t.Errorf("%q: the secret shows: %s", line, out)
+		}
+		if len(out) > 8192+2048*len(line) {
+			t.Errorf("%q: %d bytes of messages", line, len(out))
 		}
 	})
 }
