@@ -71,7 +71,7 @@ func readPlan(c *Console, drivers *modules.Loader) (*fw.Plan, error) {
 			c.Printf("warning: no firmware table through the kernel: %v", err)
 		}
 	}
-	plan, err := fw.Read(fw.Sources{FS: sys})
+	plan, err := fw.Read(fw.Sources{FS: sys, Credentials: os.Getenv("CREDENTIALS_DIRECTORY")})
 	if plan != nil {
 		for _, w := range plan.Warnings {
 			c.Printf("warning: %s", w)

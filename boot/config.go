@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rootlun/rootlun/boot/network"
@@ -45,6 +46,73 @@ type nicSet struct {
 	plan    *fw.Plan
 	settled <-chan struct{} // closed when the hardware that is there has its drivers
 	up      map[int]*network.Result
+	leases  map[int]error // of each NIC that is up: what its lease lacks
+}
+
+// askTarget brings up the NICs that ask DHCP, one after the other, until a
+// lease has named a target. limit is the deadline of ctx, for people.
+func (n *nicSet) askTarget(ctx context.Context, limit time.Duration) error {
+	began := time.Now()
+	var ask []int
+	for i, nic := range n.plan.NICs {
+		if nic.DHCP {
+			ask = append(ask, i)
+		}
+	}
+	for tries := 1; ; tries++ {
+		var errs []error
+		if len(ask) == 0 {
+			errs = []error{&configError{errors.New("no NIC asks DHCPv4, which is to name the target")}}
+		}
+		for _, i := range ask {
+			_, err := n.one(ctx, i)
+			if len(n.plan.Targets) > 0 {
+				return nil
+			}
+			if err == nil {
+				err = &configError{n.leases[i]}
+			}
+			errs = append(errs, err)
+		}
+		final := !slices.ContainsFunc(errs, canPass)
+		if final || ctx.Err() != nil {
+			return &StepError{Step: "learn the target from DHCP", Err: errors.Join(errs...), Tries: tries, Took: time.Since(began), Limit: limit, Final: final}
+		}
+	}
+}
+
+// takeLease gives to the plan what a NIC's lease says, and says what came of
+// it. The error tells what the lease lacks of a target that it should name.
+func (n *nicSet) takeLease(index int, nic *network.Result) error {
+	p := n.plan
+	if nic.Lease == nil {
+		if p.AskDHCP == "" {
+			return nil
+		}
+		return fmt.Errorf("%s has its address without asking DHCP, so that no server could name the target (%s)", nic.Name, p.AskDHCP)
+	}
+	initiator, targets, warnings := p.Initiator, len(p.Targets), slices.Clone(p.Warnings)
+	err := p.Lease(index, fw.Lease{
+		RootPath: nic.Lease.RootPath, InitiatorName: nic.Lease.InitiatorName, Hostname: nic.Hostname,
+		From: fmt.Sprintf("DHCP (%s)", nic.Lease.Server),
+	})
+	for _, w := range p.Warnings {
+		if !slices.Contains(warnings, w) {
+			n.console.Printf("warning: %s", w)
+		}
+	}
+	if p.Initiator != initiator {
+		describeInitiator(n.console, p.Initiator)
+	}
+	for _, t := range p.Targets[targets:] {
+		describeTarget(n.console, t)
+	}
+	if err != nil && len(p.Targets) > 0 { // else it is what the boot fails with
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			n.console.Printf("warning: %s", line)
+		}
+	}
+	return err
 }
 
 // bringUp returns the NIC of that index, up. Index -1 is the first NIC of the
@@ -93,6 +161,7 @@ func (n *nicSet) one(ctx context.Context, index int) (*network.Result, error) {
 	nic, err := n.raise(ctx, index)
 	if err == nil {
 		n.up[index] = nic
+		n.leases[index] = n.takeLease(index, nic)
 	} else if !errors.Is(err, context.DeadlineExceeded) { // a switch or a server may still be starting
 		err = &configError{err}
 	}
@@ -103,7 +172,7 @@ func (n *nicSet) one(ctx context.Context, index int) (*network.Result, error) {
 func (n *nicSet) from(nic *network.Result) string {
 	for i, u := range n.up {
 		if u == nic && i >= 0 {
-			return n.plan.NICs[i].From
+			return nicFrom(n.plan.NICs[i])
 		}
 	}
 	return "default"

@@ -12,13 +12,38 @@ import (
 
 // describePlan says which source said what.
 func describePlan(c *Console, p *fw.Plan) {
-	c.Step("plan", "initiator %s, from %s", p.Initiator.Name, p.Initiator.From)
+	if p.Initiator.Name != "" {
+		describeInitiator(c, p.Initiator)
+	}
 	for _, n := range p.NICs {
-		c.Step("plan", "NIC %s, from %s", planNIC(n), n.From)
+		c.Step("plan", "NIC %s, from %s", planNIC(n), nicFrom(n))
 	}
 	for _, t := range p.Targets {
-		c.Step("plan", "target %s at %s, LUN %d, %s, from %s", t.Name, t.Portal(), t.LUN.Uint64(), planAuth(t), t.From)
+		describeTarget(c, t)
 	}
+	if p.AskDHCP != "" && len(p.Targets) == 0 {
+		c.Step("plan", "DHCP is to name the target, says %s", p.AskDHCP)
+	}
+}
+
+func describeInitiator(c *Console, i fw.Initiator) {
+	c.Step("plan", "initiator %s, from %s", i.Name, i.From)
+}
+
+func describeTarget(c *Console, t fw.Target) {
+	from := t.From
+	if t.CHAP != nil && t.CHAP.From != from {
+		from += ", its secret from " + t.CHAP.From
+	}
+	c.Step("plan", "target %s at %s, LUN %d, %s, from %s", t.Name, t.Portal(), t.LUN.Uint64(), planAuth(t), from)
+}
+
+// nicFrom says what named a NIC, and what its addresses where that is another.
+func nicFrom(n fw.NIC) string {
+	if n.AddressFrom == "" || n.AddressFrom == n.From {
+		return n.From
+	}
+	return n.From + ", addresses from " + n.AddressFrom
 }
 
 func planNIC(n fw.NIC) string {

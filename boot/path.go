@@ -49,7 +49,12 @@ func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), up: map[int]*network.Result{}}
+	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), up: map[int]*network.Result{}, leases: map[int]error{}}
+	if plan.AskDHCP != "" && len(plan.Targets) == 0 {
+		if err := nics.askTarget(ctx, limit); err != nil {
+			return nil, err
+		}
+	}
 	return firstOf(ctx, c, plan.Targets, limit, func(t fw.Target, wait func()) (*Path, error) {
 		return tryTarget(ctx, c, plan, t, &nics, drivers, wait)
 	})
@@ -137,6 +142,7 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 	if err != nil {
 		return nil, err
 	}
+	cfg.InitiatorName = plan.Initiator.Name // which DHCP may have named only now
 	wait()
 	initiator, err := drivers.initiator()
 	if err != nil {

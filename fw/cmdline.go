@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -14,12 +15,11 @@ const cmdlinePlace = "kernel command line"
 // zero value says nothing.
 type command struct {
 	report
-	place    string    // where it stands, for messages
 	asks     bool      // something asks for iSCSI, rightly written or not
 	firmware choice    // rd.iscsi.firmware
 	names    Initiator // rd.iscsi.initiator
 	targets  []portal  // netroot=iscsi:…, in order
-	chap     CHAP      // rd.iscsi.username and its kin, for targets without their own
+	chap     CHAP      // rd.iscsi.username and its kin, for what a target does not have itself
 	single   single    // rd.iscsi.target.*
 
 	ipGiven     bool // some ip= was there, if only ip=none
@@ -37,13 +37,14 @@ type command struct {
 	vendorClass string
 	clientIDs   map[string]string // rd.net.dhcp.client-id: interface to option 61
 
-	root       Root
-	rootTarget *portal // root=iscsi:…
-	dhcpRoot   string  // the word root=dhcp or netroot=dhcp, or with dhcp6
-	params     []Param
-	retries    string // rd.iscsi.login_retry_max
-	failure    Failure
-	timeouts   Timeouts
+	credentials string // rd.rootlun.credentials
+	root        Root
+	rootTarget  *portal // root=iscsi:…
+	dhcpRoot    string  // the word that lets DHCP name the target: root=dhcp or =dhcp6, netroot=dhcp or =dhcp6, netroot=iscsi, root=iscsi
+	params      []Param
+	retries     string // rd.iscsi.login_retry_max
+	failure     Failure
+	timeouts    Timeouts
 }
 
 // choice is a boolean that may not be given.
@@ -76,14 +77,15 @@ func readCmdline(s Sources) *command {
 		}
 	}
 	c.below(readInitramfsFile(s.FS))
-	c.finish()
+	c.finishTargets()
+	c.finishNICs()
 	return c
 }
 
 // parseCmdline understands a whole command line. What it does not is in the
 // report; words of other programs are passed over.
 func parseCmdline(text string) *command {
-	c := &command{place: cmdlinePlace, root: Root{ReadOnly: true}}
+	c := &command{report: report{place: cmdlinePlace}, root: Root{ReadOnly: true}}
 	table := parameters()
 	for _, w := range split(text) {
 		p, ours := lookup(table, w.name)
@@ -103,28 +105,22 @@ func parseCmdline(text string) *command {
 			c.fail(e)
 		}
 	}
+	c.noteSecrets()
 	return c
 }
 
-// finish does what only all of the words together can tell.
-func (c *command) finish() {
-	c.finishTargets()
-	c.finishNICs()
-	h := &c.chap
-	bad := func(name, form, why string) {
-		c.asks = true
-		c.fail(&Error{first(h.From, c.place), name, form, errors.New(why)})
+const secretShows = cmdlinePlace + ": a secret stands in it, for every user of the booted system to read in /proc/cmdline; a credential file keeps it: rd.rootlun.credentials=FILE"
+
+// noteSecrets says where CHAP is from, and warns of secrets that show.
+func (c *command) noteSecrets() {
+	if c.chap.From = "rd.iscsi.username="; c.chap.Password != "" {
+		c.chap.From = "rd.iscsi.password="
 	}
-	switch {
-	case h.Password != "" && h.Username == "":
-		bad("rd.iscsi.password", "rd.iscsi.username=NAME rd.iscsi.password=SECRET", "the user name is missing")
-	case h.Password == "" && h.Username != "":
-		bad("rd.iscsi.username", "rd.iscsi.username=NAME rd.iscsi.password=SECRET", "the password is missing")
-	case h.PasswordIn == "" && h.UsernameIn != "":
-		bad("rd.iscsi.in.username", "rd.iscsi.in.username=NAME rd.iscsi.in.password=SECRET", "the password is missing")
-	case h.PasswordIn != "" && h.Password == "":
-		bad("rd.iscsi.in.password", "rd.iscsi.username=NAME rd.iscsi.password=SECRET as well",
-			"the target proves itself only to an initiator that does so too")
+	secret := c.chap.Password != "" || c.chap.PasswordIn != "" || c.rootTarget != nil && c.rootTarget.CHAP != nil ||
+		slices.ContainsFunc(c.targets, func(t portal) bool { return t.CHAP != nil }) ||
+		slices.ContainsFunc(c.params, func(p Param) bool { return strings.Contains(p.Name, "password") })
+	if secret {
+		c.warn(secretShows)
 	}
 }
 

@@ -43,7 +43,7 @@ func readInitramfsFile(fsys fs.FS) *command {
 // parseInitramfsFile understands such a file. Of a variable that is assigned
 // twice the last one counts, and an empty one is as if it were not there.
 func parseInitramfsFile(text, place string) *command {
-	c := &command{place: place}
+	c := &command{report: report{place: place}}
 	values, errs := shellAssignments(text)
 	for _, e := range errs {
 		c.fail(&Error{Place: place + ", line " + strconv.Itoa(e.line), Err: e.err})
@@ -69,6 +69,7 @@ func parseInitramfsFile(text, place string) *command {
 			c.fail(&Error{at, redact(p, w), v.name + "=" + first(example, "true"), err})
 		}
 	}
+	c.chap.From = place
 	return c
 }
 
@@ -88,17 +89,5 @@ func (c *command) below(f *command) {
 		c.single = f.single
 		c.single.place, c.single.from = f.place, f.place
 	}
-	if h := f.chap; h != (CHAP{}) {
-		if c.chap == (CHAP{}) {
-			c.chap.From = f.place
-		}
-		c.chap.Username = first(c.chap.Username, h.Username)
-		c.chap.UsernameIn = first(c.chap.UsernameIn, h.UsernameIn)
-		if c.chap.Password == "" {
-			c.chap.Password = h.Password
-		}
-		if c.chap.PasswordIn == "" {
-			c.chap.PasswordIn = h.PasswordIn
-		}
-	}
+	c.chap = c.chap.over(f.chap)
 }

@@ -48,7 +48,7 @@ func plan(from string) *Plan {
 			MAC: "52:54:00:12:34:ab", PCI: "0000:00:03.0", VLAN: 5, Origin: "static",
 			Address: pfx("192.168.50.2/24"), Gateway: netip.MustParseAddr("192.168.50.254"),
 			DNS: adr("192.168.50.3", "192.168.50.4"), Hostname: "host.example.com",
-			Valid: true, Boot: true, From: from,
+			Valid: true, Boot: true, From: from, AddressFrom: from,
 		}},
 		Targets: []Target{{
 			Name: "iqn.2009-06.com.example:disk", Host: "192.168.50.1", Port: 3260, LUN: lun(1),

@@ -143,7 +143,7 @@ func TestIP(t *testing.T) {
 	} {
 		want := slices.Clone(tt.want)
 		for i := range want {
-			want[i].Index, want[i].From = -1, "ip="
+			want[i].Index, want[i].From, want[i].AddressFrom = -1, "ip=", "ip="
 		}
 		p, err := read(disk + tt.line)
 		if err != nil {
@@ -220,7 +220,7 @@ func TestNoIP(t *testing.T) {
 		disk + "bond=bond0:eth0,eth1":                                                                          {Name: "bond0"},
 		disk + "root=dhcp6":                                                                                    {DHCP6: true},
 	} {
-		want.Index, want.DHCP, want.Origin, want.From = -1, !want.DHCP6, "dhcp", "default"
+		want.Index, want.DHCP, want.Origin, want.From, want.AddressFrom = -1, !want.DHCP6, "dhcp", "default", "default"
 		p, err := read(line)
 		if err != nil {
 			t.Errorf("%s: %v", line, err)

@@ -8,6 +8,7 @@ import (
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // TestPrecedence: a command line over the firmware's table.
@@ -17,11 +18,11 @@ func TestPrecedence(t *testing.T) {
 	over := func(p *Plan) *NIC {
 		n := &p.NICs[0]
 		n.DHCP, n.Origin, n.Address, n.Gateway, n.DNS = false, "static", pfx("10.0.0.2/8"), netip.Addr{}, nil
-		n.From = "ip= over iBFT (ACPI)"
+		n.AddressFrom = "ip="
 		return n
 	}
 	apart := func(p *Plan, n NIC) {
-		n.Index, n.From = -1, "ip="
+		n.Index, n.From, n.AddressFrom = -1, "ip=", "ip="
 		p.NICs = append(p.NICs, n)
 	}
 	for _, tt := range []struct {
@@ -45,15 +46,16 @@ func TestPrecedence(t *testing.T) {
 		{netroot + "rd.iscsi.firmware=1", nil, func(p *Plan) { p.Targets = []Target{own, p.Targets[0]} }},
 		{netroot + "rd.iscsi.firmware=0 rd.iscsi.initiator=" + host, nil, func(p *Plan) {
 			p.Initiator.From, p.Targets = "rd.iscsi.initiator=", []Target{own}
-			p.NICs = []NIC{{Index: -1, DHCP: true, Origin: "dhcp", From: "default"}}
+			p.NICs = []NIC{{Index: -1, DHCP: true, Origin: "dhcp", From: "default", AddressFrom: "default"}}
 		}},
 		{"netroot=iscsi:192.168.50.1:::1:iqn.2009-06.com.example:disk rd.iscsi.firmware=1", nil, func(p *Plan) {
 			p.Targets[0] = Target{Index: -1, Name: "iqn.2009-06.com.example:disk", Host: "192.168.50.1", Port: 3260, LUN: lun(1), From: "netroot="}
 		}},
 		{netroot + "rd.iscsi.firmware=1 rd.iscsi.username=u rd.iscsi.password=secret-of-u", nil, func(p *Plan) {
 			p.Targets = []Target{own, p.Targets[0]}
-			p.Targets[0].CHAP = &CHAP{Username: "u", Password: "secret-of-u"}
-			p.Targets[1].CHAP = &CHAP{Username: "u", Password: "secret-of-u"}
+			p.Warnings = []string{secretShows}
+			p.Targets[0].CHAP = &CHAP{Username: "u", Password: "secret-of-u", From: "rd.iscsi.password="}
+			p.Targets[1].CHAP = &CHAP{"u", "secret-of-u", "back", "secret-of-back", "rd.iscsi.password="}
 		}},
 
 		// Initiator.
@@ -107,7 +109,7 @@ func TestPrecedence(t *testing.T) {
 			t.Errorf("%s: %v", tt.line, err)
 			continue
 		}
-		if diff := cmp.Diff(want, got, options()); diff != "" {
+		if diff := cmp.Diff(want, got, options(), cmpopts.IgnoreFields(Plan{}, "Credentials")); diff != "" {
 			t.Errorf("%s %v (-want +got):\n%s", tt.line, tt.files, diff)
 		}
 	}
@@ -121,9 +123,9 @@ func TestTwoNICs(t *testing.T) {
 	tab.NICs[1].Index, tab.NICs[1].MAC, tab.Targets[0].NIC = 1, [6]byte{0x52, 0x54, 0, 0, 0, 1}, 1
 	for line, want := range map[string][]string{
 		"":                        {"iBFT (ACPI)", "iBFT (ACPI)"},
-		"ip=10.0.0.2:::8:::none":  {"iBFT (ACPI)", "ip= over iBFT (ACPI)"},
-		"ip=dhcp":                 {"ip= over iBFT (ACPI)", "ip= over iBFT (ACPI)"},
-		"ip=52-54-00-00-00-01:on": {"iBFT (ACPI)", "ip= over iBFT (ACPI)"},
+		"ip=10.0.0.2:::8:::none":  {"iBFT (ACPI)", "ip="},
+		"ip=dhcp":                 {"ip=", "ip="},
+		"ip=52-54-00-00-00-01:on": {"iBFT (ACPI)", "ip="},
 		"ip=eth7:dhcp":            {"iBFT (ACPI)", "iBFT (ACPI)", "ip="},
 	} {
 		p, err := Read(Sources{FS: tree(t, line, tab)})
@@ -132,7 +134,7 @@ func TestTwoNICs(t *testing.T) {
 		}
 		var got []string
 		for _, n := range p.NICs {
-			got = append(got, n.From)
+			got = append(got, n.AddressFrom)
 		}
 		if diff := cmp.Diff(want, got); diff != "" || p.Targets[0].NIC != 1 {
 			t.Errorf("%q: target's NIC %d (-want +got):\n%s", line, p.Targets[0].NIC, diff)

@@ -7,15 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// checkName checks an iSCSI name of the command line. What is not its form is
+// checkName checks an iSCSI name that a person wrote. What is not its form is
 // an error; what only strays from RFC 3722 is a warning, as targets take it.
-func (c *command) checkName(name string) error {
+func (r *report) checkName(name string) error {
 	odd, err := checkName(name)
 	if err != nil {
 		return err
 	}
 	if odd != "" {
-		c.warn(c.place, ": the iSCSI name ", quote(name), " ", odd)
+		r.warn(r.place, ": the iSCSI name ", quote(name), " ", odd)
 	}
 	return nil
 }

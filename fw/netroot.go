@@ -27,7 +27,7 @@ func setNetroot(c *command, w word) error {
 		c.dhcpRoot = "netroot=" + w.value
 	case kind != "iscsi":
 	case !more || rest == "":
-		c.asks = true
+		c.asks, c.dhcpRoot = true, "netroot=iscsi"
 	default:
 		c.asks = true
 		t, err := c.parseTarget(rest, "netroot=")
@@ -56,10 +56,10 @@ func setISCSIRoot(c *command, w word) error {
 //
 //	[USER:PASSWORD[:REVERSE-USER:REVERSE-PASSWORD]@][SERVER]:[PROTOCOL]:[PORT][:[IFACE]:[NETDEV]]:[LUN]:TARGETNAME
 //
-// A target without SERVER takes rd.iscsi.target.ip=. A password with ':' in it
-// does not fit in: rd.iscsi.password= takes it. No error repeats a field, as it
-// could be a password out of its place.
-func (c *command) parseTarget(s, from string) (portal, error) {
+// A target without SERVER has an empty Host. A password with ':' in it does not
+// fit in: rd.iscsi.password= takes it. No error repeats a field, as it could be a
+// password out of its place.
+func (r *report) parseTarget(s, from string) (portal, error) {
 	t := portal{Target: Target{Index: -1, NIC: -1, From: from}}
 	if s == "" || s == "ibft" {
 		return t, errors.New("that names no target")
@@ -75,6 +75,9 @@ func (c *command) parseTarget(s, from string) (portal, error) {
 	if at := strings.LastIndex(s, "@"); at >= 0 {
 		if t.CHAP, err = parseAuth(s[:at]); err != nil {
 			return t, err
+		}
+		if t.CHAP != nil {
+			t.CHAP.From = from
 		}
 		s = s[at+1:]
 	}
@@ -104,10 +107,10 @@ func (c *command) parseTarget(s, from string) (portal, error) {
 		protocol, port, lun = fields[0], fields[1], fields[2]
 	case 4: // dracut's parser takes these two; the manual has a ':' more in both
 		protocol, port, t.netdev, lun = fields[0], fields[1], fields[2], fields[3]
-		c.warn(c.place, ": ", from, ": the field of the iSCSI interface is missing in front of the NIC's in ", quote(t.Name), "'s")
+		r.warn(r.place, ": ", from, ": the field of the iSCSI interface is missing in front of the NIC's in ", quote(t.Name), "'s")
 	case 2:
 		protocol, port = fields[0], fields[1]
-		c.warn(c.place, ": ", from, ": the field of the LUN is missing in front of ", quote(t.Name), "; LUN 0 is taken")
+		r.warn(r.place, ": ", from, ": the field of the LUN is missing in front of ", quote(t.Name), "; LUN 0 is taken")
 	default:
 		return t, fmt.Errorf("%d fields between the server and the target name instead of 3 (protocol, port, LUN) or 5", len(fields))
 	}
@@ -122,10 +125,10 @@ func (c *command) parseTarget(s, from string) (portal, error) {
 			return t, err
 		}
 	}
-	if t.LUN, err = c.parseLUN(lun); err != nil {
+	if t.LUN, err = r.parseLUN(lun); err != nil {
 		return t, err
 	}
-	return t, c.checkName(t.Name)
+	return t, r.checkName(t.Name)
 }
 
 // nameStart returns where in s the target name starts, which is at a field that
@@ -188,7 +191,7 @@ func orDefault(port uint16) uint16 {
 // parseLUN reads a LUN as RFC 4173 (5) writes it: up to four groups of one to
 // four hexadecimal digits, joined by '-', each group one level of two bytes;
 // an empty text is LUN 0. So LUN 16 is written 10.
-func (c *command) parseLUN(s string) (ibft.LUN, error) {
+func (r *report) parseLUN(s string) (ibft.LUN, error) {
 	var l ibft.LUN
 	if s == "" {
 		return l, nil
@@ -206,7 +209,7 @@ func (c *command) parseLUN(s string) (ibft.LUN, error) {
 		l[2*i], l[2*i+1] = byte(n>>8), byte(n)
 	}
 	if n, err := strconv.ParseUint(s, 10, 64); err == nil && n != l.Uint64() {
-		c.warn(c.place, ": the LUN ", s, " is hexadecimal (RFC 4173): unit ", strconv.FormatUint(l.Uint64(), 10), " is taken")
+		r.warn(r.place, ": the LUN ", s, " is hexadecimal (RFC 4173): unit ", strconv.FormatUint(l.Uint64(), 10), " is taken")
 	}
 	return l, nil
 }

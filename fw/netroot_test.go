@@ -19,6 +19,16 @@ func options() cmp.Options {
 	}
 }
 
+// of returns the credentials as those of a source.
+func (h *CHAP) of(from string) *CHAP {
+	if h == nil {
+		return nil
+	}
+	out := *h
+	out.From = from
+	return &out
+}
+
 func lun(n uint64) ibft.LUN { return ibft.LUNFromUint64(n) }
 
 func TestNetroot(t *testing.T) {
@@ -58,6 +68,7 @@ func TestNetroot(t *testing.T) {
 	} {
 		want := tt.want
 		want.Index, want.NIC, want.From = -1, 0, "netroot="
+		want.CHAP = want.CHAP.of(want.From)
 		if want.Port == 0 {
 			want.Port = 3260
 		}
@@ -81,6 +92,7 @@ func TestNetroot(t *testing.T) {
 			if want.From == "" {
 				want.From = "iscsiroot="
 			}
+			want.CHAP = want.CHAP.of(want.From)
 			if diff := cmp.Diff([]Target{want}, p.Targets, options()); diff != "" || p.Root.Device != "" {
 				t.Errorf("%s%s: root %q (-want +got):\n%s", word, tt.in, p.Root.Device, diff)
 			}
@@ -164,7 +176,7 @@ func TestSeveralTargets(t *testing.T) {
 // TestSingle reads rd.iscsi.target.* and the credentials apart from netroot=.
 func TestSingle(t *testing.T) {
 	want := Target{Index: -1, Name: "iqn.2009-06.dracut:a", Host: "2001:db8::1", Port: 3261, LUN: lun(3),
-		CHAP: &CHAP{"u", "secret-of-u", "v", "secret-of-v", ""}, From: "rd.iscsi.target.name="}
+		CHAP: &CHAP{"u", "secret-of-u", "v", "secret-of-v", "rd.iscsi.password="}, From: "rd.iscsi.target.name="}
 	for _, old := range []bool{false, true} {
 		line := "rd.iscsi.initiator=iqn.2009-06.dracut:host rd.iscsi.target.name=iqn.2009-06.dracut:a rd.iscsi.target.ip=[2001:db8::1] " +
 			"rd.iscsi.target.port=3261 rd.iscsi.target.lun=3 rd.iscsi.target.group=1 rd.iscsi.username=u rd.iscsi.password=secret-of-u " +
@@ -181,13 +193,13 @@ func TestSingle(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", line, diff)
 		}
 	}
-	// A target's own credentials win as a whole.
+	// A target's own credentials win value by value, as dracut has it.
 	p, err := read("rd.iscsi.initiator=iqn.2009-06.dracut:host rd.iscsi.username=u rd.iscsi.password=secret-of-u " +
 		"rd.iscsi.in.username=v rd.iscsi.in.password=secret-of-v netroot=iscsi:x:secret-of-x@192.168.50.1::::iqn.2009-06.dracut:a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(&CHAP{Username: "x", Password: "secret-of-x"}, p.Targets[0].CHAP); diff != "" {
+	if diff := cmp.Diff(&CHAP{"x", "secret-of-x", "v", "secret-of-v", "netroot="}, p.Targets[0].CHAP); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -91,13 +91,25 @@ func (c *command) leader() string {
 	return ""
 }
 
+// defaultNIC is the NIC without any ip=: it asks DHCP. from says who wants it.
+func (c *command) defaultNIC(from string) NIC {
+	n := NIC{Index: -1, DHCP: true, Origin: "dhcp", From: from}
+	if strings.HasSuffix(c.dhcpRoot, "dhcp6") {
+		n.DHCP, n.DHCP6 = false, true
+	}
+	if c.leader() != "" {
+		_ = n.setDevice(c.leader()) // that it is one has been checked
+	}
+	return n
+}
+
 // finishNICs finds the NICs that other words name, and puts the one of bootdev=
 // in front.
 func (c *command) finishNICs() {
 	for i := range c.nics {
 		n := &c.nics[i]
 		if n.Name == "" && n.MAC == "" && c.leader() != "" {
-			_ = n.setDevice(c.leader()) // that it is a device has been checked
+			_ = n.setDevice(c.leader()) // that it is one has been checked
 		}
 		if id := first(c.clientIDs[n.Name], c.clientIDs[n.MAC]); id != "" {
 			n.ClientID = id
@@ -109,16 +121,15 @@ func (c *command) finishNICs() {
 			}
 		}
 	}
-	boot := strings.ToLower(strings.ReplaceAll(c.bootdev, "-", ":"))
-	slices.SortStableFunc(c.nics, func(a, b NIC) int {
-		rank := func(n NIC) int {
-			if c.bootdev != "" && (n.Name == c.bootdev || n.MAC == boot) {
-				return 0
-			}
-			return 1
-		}
-		return rank(a) - rank(b)
+	mac := canonicalMAC(c.bootdev)
+	boot := slices.IndexFunc(c.nics, func(n NIC) bool {
+		return c.bootdev != "" && (n.Name == c.bootdev || n.MAC == mac)
 	})
+	if boot > 0 {
+		n := c.nics[boot]
+		copy(c.nics[1:boot+1], c.nics)
+		c.nics[0] = n
+	}
 }
 
 // setIBFT reads rd.iscsi.ibft, which asks for the firmware's addresses as

@@ -54,6 +54,7 @@ func parameters() []parameter {
 		{"rd.iscsi.login_retry_max", "", "rd.iscsi.login_retry_max=3", nil,
 			setNumber(func(c *command) *string { return &c.retries })},
 		{"rd.iscsi.transport", "", "rd.iscsi.transport=tcp", nil, setTransport},
+		{"rd.rootlun.credentials", "", "rd.rootlun.credentials=/PATH/TO/FILE or =NAME", nil, setCredentials},
 		// dracut's switches for what is done here in any case.
 		{"rd.iscsi.ibft", "", "rd.iscsi.ibft=1", nil, setIBFT},
 		{"rd.iscsi.mp", "", "rd.iscsi.mp=1", nil, setNothing},

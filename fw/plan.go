@@ -1,13 +1,15 @@
 // Package fw reads every source of boot configuration and merges them into one
-// Plan: the firmware's table, the kernel command line and Debian's
-// /etc/iscsi.initramfs. One file a source; the
+// Plan: the firmware's table, the kernel command line, Debian's
+// /etc/iscsi.initramfs, a credential file, DHCP. One file a source; the
 // precedence stands in merge.go alone.
 //
 // It changes nothing, and reads these files below the fs.FS it is given:
-// proc/cmdline, sys/firmware/acpi/tables/iBFT (and its kin), sys/firmware/ibft,
-// sys/class/net/NAME/address, etc/iscsi.initramfs (on a system that is installed,
-// etc/iscsi/iscsi.initramfs), etc/iscsi/initiatorname.iscsi,
-// etc/initiatorname.iscsi and sys/class/dmi/id/product_uuid.
+// proc/cmdline, etc/iscsi.initramfs (on a system that is installed,
+// etc/iscsi/iscsi.initramfs), sys/firmware/acpi/tables/iBFT (and its kin),
+// sys/firmware/ibft, sys/class/net/NAME/address, etc/iscsi/initiatorname.iscsi,
+// etc/initiatorname.iscsi, sys/class/dmi/id/product_uuid, a credential file
+// (readCredentials has the places), and run/net-NAME.conf when DHCP is to name
+// the target.
 package fw
 
 import (
@@ -44,6 +46,11 @@ type Plan struct {
 	// plan is whole only after Lease. It is the word that asks for it,
 	// "root=dhcp"; empty otherwise.
 	AskDHCP string
+
+	// Credentials are those of the credential file under those of the command
+	// line: for discovery, and for targets that Lease has yet to add. The
+	// targets above have theirs.
+	Credentials Credentials
 }
 
 // Initiator is who we are.
@@ -203,5 +210,11 @@ func Read(s Sources) (*Plan, error) {
 	if cmd.firmware != off {
 		table = readFirmware(s)
 	}
-	return merge(cmd, table, machine{s.FS})
+	if !asks(cmd, table) {
+		return nothing(cmd, table)
+	}
+	creds, said := readCredentials(s, cmd.credentials)
+	cmd.errs = append(cmd.errs, said.errs...)
+	cmd.warnings = append(cmd.warnings, said.warnings...)
+	return merge(cmd, creds, table, machine{s.FS})
 }

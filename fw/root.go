@@ -9,12 +9,16 @@ import (
 // setRoot reads root=. Nothing of it is looked up here.
 func setRoot(c *command, w word) error {
 	c.root.Device, c.rootTarget = "", nil // the last root= wins
+	if strings.HasPrefix(c.dhcpRoot, "root=") {
+		c.dhcpRoot = ""
+	}
 	value := strings.TrimPrefix(w.value, "block:")
 	kind, rest, more := strings.Cut(value, ":")
 	switch {
 	case kind == "iscsi":
 		c.asks = true
 		if !more || rest == "" {
+			c.dhcpRoot = "root=iscsi"
 			return nil
 		}
 		t, err := c.parseTarget(rest, "root=")

@@ -20,6 +20,8 @@ type single struct {
 	from   string // for Target.From
 }
 
+var errNoServer = errors.New("the server is missing")
+
 // finishTargets makes the target of rd.iscsi.target.*, or gives its server to
 // the targets of netroot= that have none.
 func (c *command) finishTargets() {
@@ -72,7 +74,7 @@ func (s *single) lend(c *command, t *portal) {
 		}
 	case !s.broken:
 		c.fail(&Error{c.place, t.word, "netroot=iscsi:192.168.50.1::::" + t.Name + ", or rd.iscsi.target.ip=192.168.50.1 as well",
-			errors.New("the server is missing")})
+			errNoServer})
 	}
 }
 
@@ -104,7 +106,7 @@ func setTargetHost(c *command, w word) error {
 	}
 	if c.single.hosts == nil {
 		c.single.broken = true
-		return errors.New("the server is missing")
+		return errNoServer
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ func runLogin(args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	if *credentials != "" {
-		if err := readCredentials(&cfg, *credentials); err != nil {
+		if err := readCredentials(&cfg, *credentials, stderr); err != nil {
 			return fail(2, err)
 		}
 	}
