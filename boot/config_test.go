@@ -1,40 +1,76 @@
 package boot
 
 import (
+	"context"
+	"errors"
 	"net/netip"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/rootlun/rootlun/boot/network"
 	"github.com/rootlun/rootlun/fw"
 )
 
-// TestNotYet: what the network can't do yet is refused by its name, and what
-// has nothing to do with the NIC is not.
-func TestNotYet(t *testing.T) {
-	plan := &fw.Plan{
-		VLANs:   []fw.VLAN{{Name: "eth0.5", ID: 5, Link: "eth0"}},
-		Bonds:   []fw.Bond{{Name: "bond0", Links: []string{"eth1", "eth2"}}},
-		Routes:  []fw.Route{{Destination: netip.MustParsePrefix("10.1.0.0/16"), Gateway: netip.MustParseAddr("192.168.50.254")}},
-		Targets: []fw.Target{{Host: "192.168.50.1", NIC: 0}, {Host: "10.1.0.1", NIC: 1}},
+// TestAskTarget: of NICs that are up, the first whose lease names a target
+// ends the search; with none the error has what each server lacks.
+func TestAskTarget(t *testing.T) {
+	const rootPath = "iscsi:192.0.2.1::::iqn.2026-01.net.example:disk"
+	lease := func(server, rootPath, initiator string) *network.Lease {
+		return &network.Lease{Server: netip.MustParseAddr(server), RootPath: rootPath, InitiatorName: initiator}
 	}
-	static := []netip.Prefix{netip.MustParsePrefix("192.168.50.2/24")}
 	for _, tt := range []struct {
-		index int
-		nic   fw.NIC
-		want  string
+		name   string
+		leases []*network.Lease
+		nic    int // of the target; -1: there is none
+		says   string
 	}{
-		{0, fw.NIC{Name: "eth0", DHCP: true}, ""},
-		{0, fw.NIC{Name: "eth0", LinkLocal: true, Address: static}, ""},
-		{0, fw.NIC{MAC: "52:54:00:12:34:56", VLAN: 5}, "a VLAN"},
-		{0, fw.NIC{Name: "eth0.5", DHCP: true}, "a VLAN"},
-		{0, fw.NIC{Name: "bond0", DHCP: true}, "a bond"},
-		{0, fw.NIC{Name: "eth0", SetMAC: "52:54:00:12:34:56"}, "another MAC than its own"},
-		{0, fw.NIC{Name: "eth0", DHCP6: true}, "DHCPv6"},
-		{0, fw.NIC{Name: "eth0", RA: true, DHCP: true}, "an address from router advertisements"},
-		{0, fw.NIC{Name: "eth0", LinkLocal: true}, "a link-local address alone"},
-		{1, fw.NIC{Name: "eth1", Address: static}, "the target's route of rd.route="},
+		{"the first", []*network.Lease{lease("192.0.2.8", rootPath, "iqn.2026-01.net.example:me"), lease("192.0.2.9", "", "")}, 0,
+			"plan: initiator iqn.2026-01.net.example:me, from DHCP (192.0.2.8)"},
+		{"the second", []*network.Lease{lease("192.0.2.8", "", ""), lease("192.0.2.9", rootPath, "")}, 1,
+			"plan: target iqn.2026-01.net.example:disk at 192.0.2.1:3260, LUN 0, no authentication, from DHCP (192.0.2.9)"},
+		{"none", []*network.Lease{lease("192.0.2.8", "", ""), lease("192.0.2.9", "/nfs", "")}, -1, `warning: DHCP (192.0.2.9): its root-path "/nfs" is not of iSCSI`},
+		{"an address that was there", []*network.Lease{lease("192.0.2.8", "", ""), nil}, -1, ""},
 	} {
-		if got := notYet(plan, tt.index, tt.nic); got != tt.want {
-			t.Errorf("%+v: got %q, want %q", tt.nic, got, tt.want)
+		t.Run(tt.name, func(t *testing.T) {
+			var console strings.Builder
+			plan := &fw.Plan{AskDHCP: "root=dhcp", Initiator: fw.Initiator{Name: "iqn.2026-01.net.example:made", From: "the machine's UUID"}}
+			n := nicSet{console: NewConsole(&console, time.Now()), plan: plan, up: map[int]*network.Result{}, leases: map[int]error{}}
+			for i, l := range tt.leases {
+				plan.NICs = append(plan.NICs, fw.NIC{DHCP: true})
+				n.up[i] = &network.Result{Name: "eth" + string(rune('0'+i)), Lease: l}
+			}
+			for i := range n.up {
+				if i <= tt.nic || tt.nic < 0 {
+					n.leases[i] = n.takeLease(i, n.up[i])
+				}
+			}
+			err := n.askTarget(context.Background(), time.Minute)
+			if !strings.Contains(console.String(), tt.says) {
+				t.Errorf("the console does not say %q:\n%s", tt.says, &console)
+			}
+			if tt.nic >= 0 {
+				if err != nil || len(plan.Targets) != 1 || plan.Targets[0].NIC != tt.nic {
+					t.Errorf("%v, targets %+v", err, plan.Targets)
+				}
+				return
+			}
+			var step *StepError
+			if !errors.As(err, &step) || !step.Final || !strings.Contains(err.Error(), "DHCP (192.0.2.8): root=dhcp asks DHCP for the target, and this server names none") ||
+				!strings.Contains(err.Error(), "192.0.2.9") && !strings.Contains(err.Error(), "eth1 has its address without asking DHCP") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+func TestNICFrom(t *testing.T) {
+	for want, n := range map[string]fw.NIC{
+		"iBFT (ACPI)":                     {From: "iBFT (ACPI)", AddressFrom: "iBFT (ACPI)"},
+		"iBFT (ACPI), addresses from ip=": {From: "iBFT (ACPI)", AddressFrom: "ip="},
+	} {
+		if got := nicFrom(n); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

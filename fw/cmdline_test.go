@@ -3,6 +3,7 @@ package fw
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"strings"
 	"testing"
@@ -264,6 +265,37 @@ func TestNothing(t *testing.T) {
 	}
 	if _, err := Read(Sources{FS: fstest.MapFS{}}); !errors.Is(err, ErrNothing) {
 		t.Errorf("without /proc: got %v, want ErrNothing", err)
+	}
+}
+
+// opens notes what is opened.
+type opens struct {
+	fs.FS
+	names []string
+}
+
+func (o *opens) Open(name string) (fs.File, error) {
+	o.names = append(o.names, name)
+	return o.FS.Open(name)
+}
+
+// TestNothingTouched: where nothing asks for iSCSI, only what could ask is read.
+func TestNothingTouched(t *testing.T) {
+	m := tree(t, "root=/dev/sda1 rd.rootlun.credentials=it", nil)
+	for _, name := range []string{
+		"etc/rootlun/credentials", "etc/rootlun/it", "etc/iscsi/initiatorname.iscsi", "etc/initiatorname.iscsi",
+		"run/net-eth0.conf", "sys/class/dmi/id/product_uuid", "sys/class/net/eth0/address",
+	} {
+		m[name] = &fstest.MapFile{Data: []byte("nonsense")}
+	}
+	o := &opens{FS: m}
+	if _, err := Read(Sources{FS: o, Credentials: "/run/credentials/x"}); !errors.Is(err, ErrNothing) {
+		t.Fatal(err)
+	}
+	for _, name := range o.names {
+		if _, ok := m[name]; ok && name != "proc/cmdline" {
+			t.Errorf("/%s is opened", name)
+		}
 	}
 }
 

@@ -67,11 +67,16 @@ const bootIF = "BOOTIF"
 // explicit reads the seven fields that start with an address.
 func (c *command) explicit(nic *NIC, f []string) error {
 	if f[0] != "" {
-		p, assumed, err := parsePrefix(f[0], f[3])
+		address, length, _ := strings.Cut(f[0], "/") // nm-initrd-generator's
+		if length != "" && f[3] != "" && length != f[3] {
+			return errors.New("there are two netmasks")
+		}
+		mask := first(f[3], length, classLength(address))
+		p, err := parsePrefix(address, mask)
 		if err != nil {
 			return err
 		}
-		if assumed {
+		if f[3] == "" && length == "" {
 			c.warn(c.place, ": ip=: no netmask is given, and ", p.String(), " is taken")
 		}
 		nic.Address = []netip.Prefix{p}
@@ -284,46 +289,46 @@ func ipFields(s string) ([]string, error) {
 	}
 }
 
-// parsePrefix joins an address and a netmask, dotted or as a length, which may
-// stand behind the address as well. Without one it is that of the address's
-// class, as the kernel has it (nfsroot.rst), or IPv6's 64, as NetworkManager has.
-func parsePrefix(address, mask string) (p netip.Prefix, assumed bool, err error) {
-	address, length, _ := strings.Cut(address, "/")
+// parsePrefix joins an address and a netmask, dotted or as a length.
+func parsePrefix(address, mask string) (netip.Prefix, error) {
+	var none netip.Prefix
 	addr, err := netip.ParseAddr(address)
 	if err != nil {
-		return p, false, errors.New("the client's address is no address; an IPv6 address stands in [brackets]")
+		return none, errors.New("the client's address is no address; an IPv6 address stands in [brackets]")
 	}
 	if !present(addr).IsValid() || addr.IsMulticast() {
-		return p, false, errors.New("the client's address is no address of one machine")
+		return none, errors.New("the client's address is no address of one machine")
 	}
-	if length != "" && mask != "" && length != mask {
-		return p, false, errors.New("there are two netmasks")
-	}
-	if mask = first(mask, length); mask == "" {
-		assumed, mask = true, strconv.Itoa(classLength(addr))
+	if mask == "" {
+		return none, errors.New("the netmask is missing")
 	}
 	bits, err := parseMask(mask)
 	if err != nil || bits < 1 || bits > addr.BitLen() || addr.Is6() && strings.Contains(mask, ".") {
-		return p, false, errors.New("the netmask is neither a dotted mask nor the length of a prefix")
+		return none, errors.New("the netmask is neither a dotted mask nor the length of a prefix")
 	}
-	return netip.PrefixFrom(addr.WithZone(""), bits), assumed, nil
+	return netip.PrefixFrom(addr.WithZone(""), bits), nil
 }
 
 // classLength is the length of the network part of an address without a
-// netmask; 0: it has none.
-func classLength(a netip.Addr) int {
-	if a.Is6() {
-		return 64
+// netmask: that of its class, as the kernel has it (nfsroot.rst), or IPv6's 64,
+// as NetworkManager has; empty: it has none.
+func classLength(address string) string {
+	addr, err := netip.ParseAddr(address)
+	if err != nil {
+		return ""
 	}
-	switch b := a.As4()[0]; {
+	if addr.Is6() {
+		return "64"
+	}
+	switch b := addr.As4()[0]; {
 	case b < 128:
-		return 8
+		return "8"
 	case b < 192:
-		return 16
+		return "16"
 	case b < 224:
-		return 24
+		return "24"
 	}
-	return 0
+	return ""
 }
 
 // parseMask reads a netmask, dotted or as the length of a prefix.

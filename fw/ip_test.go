@@ -166,7 +166,7 @@ func TestIPErrors(t *testing.T) {
 		"ip=dhcp,bootp":                       "bootp is not supported",
 		"ip=dhcp,300,x":                       "no client identifier",
 		"ip=dhcp,1":                           "no client identifier",
-		"ip=240.0.0.1::::h:eth0:none":         "netmask is neither",
+		"ip=240.0.0.1::::h:eth0:none":         "netmask is missing",
 		"ip=192.168.50.2/24:::25::eth0:none":  "two netmasks",
 		"ip=192.168.50.2:peer::24::eth0:none": "peer or server",
 		"ip=[2001:db8::2]:::255.0.0.0::eth0:none":                                             "netmask is neither",

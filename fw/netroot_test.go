@@ -219,6 +219,13 @@ func TestNames(t *testing.T) {
 		{long + "x", false, false},
 		{"iqn.2009-06.com.example:my_disk", true, true},
 		{"iqn.2009-06.com.example:dïsk", true, false},
+		{"iqn.2009-06.com.example:dÏsk", false, false},
+		{"iqn.2009-06.com.example:a。b", true, true},
+		{"iqn.2009-06.com.example:ａ", true, true},          // wide
+		{"iqn.2009-06.com.example:a\u200bb", false, false}, // no width
+		{"iqn.2009-06.com.example:a\u00a0b", false, false}, // a blank
+		{"iqn.2009-06.com.example:a\u202eb", false, false}, // turns the direction
+		{"iqn.2009-06.com.example:\ue000", false, false},   // private
 		{"iqn.2009-06.com.example:Disk", false, false},
 		{"iqn.2009-06.com.example:a b", false, false},
 		{"iqn.2009-06.com.example:a\nb", false, false},
