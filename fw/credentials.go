@@ -114,7 +114,7 @@ func readCredentials(s Sources, name string) (Credentials, report) {
 	}
 	i := slices.IndexFunc(places, func(p string) bool { _, err := fs.Stat(s.FS, p); return err == nil })
 	if i >= 0 {
-		c, warnings, err := ReadCredentials(s.FS, places[i])
+		c, warnings, err := ReadCredentials(s.FS, places[i], "/"+places[i])
 		if err != nil {
 			r.fail(err)
 		}
@@ -131,11 +131,10 @@ func readCredentials(s Sources, name string) (Credentials, report) {
 // fsPath makes an absolute path one of an fs.FS.
 func fsPath(name string) string { return strings.TrimPrefix(path.Clean("/"+name), "/") }
 
-// ReadCredentials reads a credential file of at most 64 KiB. It returns every
-// mistake at once (errors.Join of *Error); no error and no warning shows what
-// may be a secret.
-func ReadCredentials(fsys fs.FS, name string) (c Credentials, warnings []string, err error) {
-	place := "/" + name
+// ReadCredentials reads a credential file of at most 64 KiB; place is its path
+// for people. It returns every mistake at once (errors.Join of *Error); no
+// error and no warning shows what may be a secret.
+func ReadCredentials(fsys fs.FS, name, place string) (c Credentials, warnings []string, err error) {
 	text, err := readSmall(fsys, name, credentialsMost+1)
 	if err == nil && len(text) > credentialsMost {
 		err = fmt.Errorf("the file is larger than %d bytes", credentialsMost)

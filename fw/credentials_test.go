@@ -35,12 +35,12 @@ func TestReadCredentials(t *testing.T) {
 			"iqn.2009-06.com.example:a": chap("a", "secret-of-a", "", ""), "eui.02004567A425678D": chap("", "secret-of-b", "", "")}}},
 	} {
 		tt.want.From = place
-		got, warnings, err := ReadCredentials(fstest.MapFS{place[1:]: {Data: []byte(tt.text), Mode: 0o600}}, place[1:])
+		got, warnings, err := ReadCredentials(fstest.MapFS{place[1:]: {Data: []byte(tt.text), Mode: 0o600}}, place[1:], place)
 		if diff := cmp.Diff(tt.want, got, options()); diff != "" || err != nil || warnings != nil {
 			t.Errorf("%s: %v, %q (-want +got):\n%s", tt.name, err, warnings, diff)
 		}
 	}
-	_, warnings, err := ReadCredentials(fstest.MapFS{place[1:]: {Mode: 0o644}}, place[1:])
+	_, warnings, err := ReadCredentials(fstest.MapFS{place[1:]: {Mode: 0o644}}, place[1:], place)
 	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "chmod 600 "+place) {
 		t.Errorf("a file that everybody can read: %q, %v", warnings, err)
 	}
@@ -66,7 +66,7 @@ func TestCredentialErrors(t *testing.T) {
 		{"[iqn.2009-06.com.example:a]\nInitiatorName = " + host, "line 2", `"InitiatorName"`, "below the name of one"},
 		{"node.session.auth.password = " + strings.Repeat("open-sesame", 6000), "", "", "larger than 65536 bytes"},
 	} {
-		_, _, err := ReadCredentials(fstest.MapFS{"c": {Data: []byte(tt.text), Mode: 0o600}}, "c")
+		_, _, err := ReadCredentials(fstest.MapFS{"c": {Data: []byte(tt.text), Mode: 0o600}}, "c", "/c")
 		var e *Error
 		if !errors.As(err, &e) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v is not one *Error", tt.text, err)
@@ -77,11 +77,11 @@ func TestCredentialErrors(t *testing.T) {
 			t.Errorf("%q: %v", tt.text, err)
 		}
 	}
-	_, _, err := ReadCredentials(fstest.MapFS{"c": {Data: []byte("a\nb\nnode.session.auth.username = u\nc")}}, "c")
+	_, _, err := ReadCredentials(fstest.MapFS{"c": {Data: []byte("a\nb\nnode.session.auth.username = u\nc")}}, "c", "/c")
 	if n := strings.Count(fmt.Sprint(err), "line "); n != 3 {
 		t.Errorf("%d errors, want all 3: %v", n, err)
 	}
-	if _, _, err = ReadCredentials(fstest.MapFS{}, "c"); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err = ReadCredentials(fstest.MapFS{}, "c", "/c"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 }
@@ -273,7 +273,7 @@ func FuzzCredentials(f *testing.F) {
 	f.Fuzz(func(t *testing.T, before, after string) {
 		const secret = "Open-Sesame" // has letters that no name of a setting has
 		text := before + "\nnode.session.auth.password = " + secret + after
-		c, warnings, err := ReadCredentials(fstest.MapFS{"c": {Data: []byte(text)}}, "c")
+		c, warnings, err := ReadCredentials(fstest.MapFS{"c": {Data: []byte(text)}}, "c", "/c")
 		if said := fmt.Sprint(warnings, err); strings.Contains(said, secret) && !strings.Contains(before+after, secret) {
 			t.Errorf("%q: a secret shows: %s", text, said)
 		}

@@ -115,12 +115,13 @@ func trim(s string) string {
 // keptLeases takes what klibc's ipconfig, the DHCP client of initramfs-tools,
 // has left of its leases in /run/net-NAME.conf.
 func (p *Plan) keptLeases(m machine) error {
-	names, err := fs.Glob(m.fsys, "run/net-*.conf")
-	if err != nil {
-		return nil // the pattern is right
-	}
+	dir, _ := fs.ReadDir(m.fsys, "run") // it is not there before a client has run
 	var errs []error
-	for _, name := range names {
+	for _, e := range dir {
+		if !strings.HasPrefix(e.Name(), "net-") || !strings.HasSuffix(e.Name(), ".conf") {
+			continue
+		}
+		name := "run/" + e.Name()
 		text, err := readSmall(m.fsys, name, 64<<10)
 		if err != nil {
 			errs = append(errs, &Error{Place: "/" + name, Err: err})
@@ -150,7 +151,7 @@ func shellValues(text string) map[string]string {
 	for line := range strings.Lines(text) {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 		if ok && len(value) >= 2 && value[0] == '\'' && value[len(value)-1] == '\'' {
-			value = strings.NewReplacer(`'\''`, "'", `'\!'`, "!").Replace(value[1 : len(value)-1])
+			value = strings.ReplaceAll(strings.ReplaceAll(value[1:len(value)-1], `'\''`, "'"), `'\!'`, "!")
 		}
 		values[name] = value
 	}

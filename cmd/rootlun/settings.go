@@ -26,11 +26,7 @@ func setParam(cfg *session.Config, s string) error {
 // readCredentials applies what a credential file has for the target, which is
 // how a secret stays out of the argument list. Warnings go to stderr.
 func readCredentials(cfg *session.Config, path string, stderr io.Writer) error {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return err
-	}
-	c, warnings, err := fw.ReadCredentials(os.DirFS("/"), strings.TrimPrefix(path, "/"))
+	c, warnings, err := fw.ReadCredentials(os.DirFS(filepath.Dir(path)), filepath.Base(path), path)
 	if err != nil {
 		return err
 	}
