@@ -209,16 +209,19 @@ func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) 
 
 // notYet names what a NIC needs and boot/network has not learnt; empty: nothing.
 func notYet(plan *fw.Plan, index int, nic fw.NIC) string {
-	isVLAN := func(v fw.VLAN) bool { return v.Name == nic.Name }
-	isBond := func(b fw.Bond) bool { return b.Name == nic.Name }
-	leads := func(r fw.Route) bool {
-		return slices.ContainsFunc(peers(plan, index), func(a netip.Addr) bool { return r.Destination.Contains(a.WithZone("")) })
+	for i := range plan.VLANs {
+		if plan.VLANs[i].Name == nic.Name {
+			return "a VLAN"
+		}
+	}
+	for i := range plan.Bonds {
+		if plan.Bonds[i].Name == nic.Name {
+			return "a bond"
+		}
 	}
 	switch {
-	case nic.VLAN != 0 || slices.ContainsFunc(plan.VLANs, isVLAN):
+	case nic.VLAN != 0:
 		return "a VLAN"
-	case slices.ContainsFunc(plan.Bonds, isBond):
-		return "a bond"
 	case nic.SetMAC != "":
 		return "another MAC than its own"
 	case nic.DHCP6:
@@ -227,8 +230,13 @@ func notYet(plan *fw.Plan, index int, nic fw.NIC) string {
 		return "an address from router advertisements"
 	case nic.LinkLocal && len(nic.Address) == 0 && !nic.DHCP:
 		return "a link-local address alone"
-	case slices.ContainsFunc(plan.Routes, leads):
-		return "the target's route of rd.route="
+	}
+	for _, peer := range peers(plan, index) {
+		for i := range plan.Routes {
+			if plan.Routes[i].Destination.Contains(peer.WithZone("")) {
+				return "the target's route of rd.route="
+			}
+		}
 	}
 	return ""
 }

@@ -35,7 +35,6 @@ type command struct {
 	dns         []netip.Addr
 	noPeerDNS   bool
 	vendorClass string
-	clientIDs   map[string]string // rd.net.dhcp.client-id: interface to option 61
 
 	credentials string // rd.rootlun.credentials
 	root        Root

@@ -3,7 +3,6 @@ package fw
 import (
 	"errors"
 	"io/fs"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -49,24 +48,23 @@ func parseInitramfsFile(text, place string) *command {
 		c.fail(&Error{Place: place + ", line " + strconv.Itoa(e.line), Err: e.err})
 	}
 	table := parameters()
-	names := strings.Fields(initramfsVariables)
 	for _, v := range values {
-		at := place + ", line " + strconv.Itoa(v.line)
-		if !slices.Contains(names, v.name) {
-			if strings.HasPrefix(v.name, "ISCSI_") {
-				near := slices.MinFunc(names, func(a, b string) int { return distance(v.name, a) - distance(v.name, b) })
-				c.fail(&Error{at, v.name, near + "=…", errors.New("there is no such variable")})
-			}
-			continue
-		}
+		var e *Error
 		p, _ := lookup(table, strings.ToLower(v.name))
-		if v.value == "" || p == nil {
-			continue
+		known := strings.Contains(" "+initramfsVariables+" ", " "+v.name+" ")
+		switch {
+		case known && v.value != "" && p != nil:
+			w := word{v.name, v.value, true}
+			if err := p.set(c, w); err != nil {
+				_, example, _ := strings.Cut(p.form, "=")
+				e = &Error{Word: redact(p, w), Form: v.name + "=" + first(example, "true"), Err: err}
+			}
+		case !known && strings.HasPrefix(v.name, "ISCSI_"):
+			e = &Error{Word: v.name, Form: "one of " + initramfsVariables, Err: errors.New("there is no such variable")}
 		}
-		w := word{v.name, v.value, true}
-		if err := p.set(c, w); err != nil {
-			_, example, _ := strings.Cut(p.form, "=")
-			c.fail(&Error{at, redact(p, w), v.name + "=" + first(example, "true"), err})
+		if e != nil {
+			e.Place = place + ", line " + strconv.Itoa(v.line)
+			c.fail(e)
 		}
 	}
 	c.chap.From = place

@@ -138,7 +138,7 @@ func TestInitramfsErrors(t *testing.T) {
 		{rest + "ISCSI_PASSWORD=open-sesame\x00\n", []string{"line 3: a NUL byte"}},
 		{rest + "'ISCSI_PASSWORD=open-sesame'", []string{"line 3: that is no assignment"}},
 		{rest + "ISCSI_PASSWORD=open-sesame", []string{"/etc/iscsi.initramfs: ", "the user name is missing"}},
-		{rest + "ISCSI_PASWORD=open-sesame", []string{`line 3: "ISCSI_PASWORD": there is no such variable; the right form is ISCSI_PASSWORD=`}},
+		{rest + "ISCSI_PASWORD=open-sesame", []string{`line 3: "ISCSI_PASWORD": there is no such variable; the right form is one of ISCSI_AUTO ISCSI_INITIATOR `}},
 		{rest + "ISCSI_INITIATOR=me", []string{`line 3: "ISCSI_INITIATOR=me": an iSCSI name starts with`, "right form is ISCSI_INITIATOR=iqn."}},
 		{"ISCSI_TARGET_NAME=iqn.2008-01.com.example:a", []string{"/etc/iscsi.initramfs: ", "address is missing"}},
 		{"ISCSI_TARGET_IP=192.168.1.1", []string{"/etc/iscsi.initramfs: ", "name is missing"}},

@@ -82,7 +82,7 @@ func (c *command) explicit(nic *NIC, f []string) error {
 		nic.Address = []netip.Prefix{p}
 	}
 	if f[1] != "" {
-		if _, err := netip.ParsePrefix(f[1]); err != nil && !isAddress(f[1]) {
+		if peer, _, _ := strings.Cut(f[1], "/"); !isAddress(peer) {
 			return errors.New("the peer or server in the second field is no address")
 		}
 		c.warn(c.place, ": ip=: the peer or server ", quote(f[1]), " is passed over")
@@ -128,7 +128,7 @@ func (c *command) autoconf(nic *NIC, how string) error {
 		c.warn(c.place, ": ip=: a DHCP client identifier is not supported yet; the usual one is sent")
 		how = "dhcp"
 	}
-	for word := range strings.SplitSeq(how, ",") {
+	for _, word := range strings.Split(how, ",") {
 		switch word {
 		case "dhcp", "on", "any", "single-dhcp":
 			nic.DHCP = true

@@ -112,17 +112,13 @@ func TestIP(t *testing.T) {
 		{"ip=:::::eth0:dhcp:192.168.50.3::192.168.50.5", with(dhcp, func(n *NIC) { n.Name, n.DNS = "eth0", adr("192.168.50.3") })},
 		{"ip=dhcp,1,me", with(dhcp, func(n *NIC) { n.ClientID = "\x01me" })},
 		{"ip=:::::eth0:dhcp,0x0,a,b", with(dhcp, func(n *NIC) { n.Name, n.ClientID = "eth0", "\x00a,b" })},
-		// BOOTIF as a name, bootdev=, and a client identifier apart
+		// BOOTIF as a name, bootdev=
 		{"ip=BOOTIF BOOTIF=01-52-54-00-12-34-AB", with(dhcp, func(n *NIC) { n.MAC = "52:54:00:12:34:ab" })},
 		{"BOOTIF=01-52-54-00-12-34-AB ip=BOOTIF:dhcp6", []NIC{{MAC: "52:54:00:12:34:ab", DHCP6: true, Origin: "dhcp"}}},
 		{"ip=192.168.50.2::192.168.50.254:24:host:BOOTIF:none BOOTIF=52:54:00:12:34:ab", with(static, func(n *NIC) { n.Name, n.MAC = "", "52:54:00:12:34:ab" })},
 		{"bootdev=eth1 ip=dhcp", with(dhcp, func(n *NIC) { n.Name = "eth1" })},
 		{"bootdev=eth1 ip=eth0:dhcp ip=eth1:dhcp", []NIC{{Name: "eth1", DHCP: true, Origin: "dhcp"}, {Name: "eth0", DHCP: true, Origin: "dhcp"}}},
 		{"bootdev=52-54-00-12-34-AB ip=eth0:dhcp ip=52:54:00:12:34:ab:dhcp", []NIC{{MAC: "52:54:00:12:34:ab", DHCP: true, Origin: "dhcp"}, {Name: "eth0", DHCP: true, Origin: "dhcp"}}},
-		{"ip=eth0:dhcp rd.net.dhcp.client-id=eth0:01-52-54", with(dhcp, func(n *NIC) { n.Name, n.ClientID = "eth0", "\x01RT" })},
-		{"rd.net.dhcp.client-id=52:54:00:12:34:AB:@host.example ip=52:54:00:12:34:ab:dhcp", with(dhcp, func(n *NIC) {
-			n.MAC, n.ClientID = "52:54:00:12:34:ab", "\x00host.example"
-		})},
 		// a VLAN or a bond is what an ip= without a device is about
 		{"ip=dhcp vlan=vlan5:eth0", with(dhcp, func(n *NIC) { n.Name = "vlan5" })},
 		{"vlan=vlan5:bond0 bond ip=dhcp", with(dhcp, func(n *NIC) { n.Name = "vlan5" })},

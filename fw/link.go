@@ -37,31 +37,32 @@ func setVLAN(c *command, w word) error {
 // setBond reads bond=[NAME[:LINKS[:OPTIONS[:MTU]]]]. The manual has one ':' more
 // in front of OPTIONS; dracut's parser and everybody's machines do without.
 // Between the values of one option, as of arp_ip_target, stands a ';'.
-func setBond(c *command, w word) error {
-	b := Bond{Name: "bond0", Links: []string{"eth0", "eth1"}, From: "bond="}
-	f := strings.Split(w.value, ":")
-	if w.value == "" {
-		f = nil
-		b.Options = []Param{{"mode", "balance-rr"}}
+func setBond(c *command, w word) (err error) {
+	b := Bond{From: "bond="}
+	value := w.value
+	if value == "" {
+		value = "::mode=balance-rr"
 	}
-	if len(f) > 3 && f[2] == "" && (f[3] == "" || strings.Contains(f[3], "=")) {
+	f := append(strings.Split(value, ":"), "", "", "")
+	if n := len(f) - 3; n > 3 && f[2] == "" && (f[3] == "" || strings.Contains(f[3], "=")) {
 		f = append(f[:2], f[3:]...)
 	}
-	f = append(f, make([]string, max(0, 4-len(f)))...)
-	if len(f) > 4 {
+	if strings.Join(f[4:], "") != "" {
 		return errors.New("there are more than four fields")
 	}
-	b.Name = first(f[0], b.Name)
-	if f[1] != "" {
-		b.Links = strings.Split(f[1], ",")
-	}
-	for _, name := range append([]string{b.Name}, b.Links...) {
-		if err := checkInterface(name); err != nil {
-			return err
+	b.Name = first(f[0], "bond0")
+	b.Links = strings.Split(first(f[1], "eth0,eth1"), ",")
+	err = checkInterface(b.Name)
+	for _, name := range b.Links {
+		if err == nil {
+			err = checkInterface(name)
 		}
 	}
+	if err != nil {
+		return err
+	}
 	if f[2] != "" {
-		for option := range strings.SplitSeq(f[2], ",") {
+		for _, option := range strings.Split(f[2], ",") {
 			name, value, _ := strings.Cut(option, "=")
 			if name == "" || value == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
 				return errors.New("an option of the bond is not NAME=VALUE")
@@ -70,7 +71,6 @@ func setBond(c *command, w word) error {
 		}
 	}
 	if f[3] != "" {
-		var err error
 		if b.MTU, err = parseMTU(f[3]); err != nil {
 			return err
 		}
@@ -168,38 +168,6 @@ func setPeerDNS(c *command, w word) error {
 	v, err := boolean(w)
 	c.noPeerDNS = v == off
 	return err
-}
-
-// setClientID reads nm-initrd-generator's INTERFACE:aa-bb-… or INTERFACE:@TEXT.
-func setClientID(c *command, w word) error {
-	bad := errors.New("that is neither INTERFACE:aa-bb-… nor INTERFACE:@TEXT")
-	name, text, _ := strings.Cut(w.value, ":")
-	if isMAC(w.value[:min(17, len(w.value))]) {
-		name, text = canonicalMAC(w.value[:17]), strings.TrimPrefix(w.value[17:], ":")
-	} else if checkInterface(name) != nil {
-		return bad
-	}
-	id, at := strings.CutPrefix(text, "@")
-	if at {
-		id = "\x00" + id
-	} else {
-		id = ""
-		for digits := range strings.SplitSeq(text, "-") {
-			n, err := strconv.ParseUint(digits, 16, 8)
-			if err != nil {
-				return bad
-			}
-			id += string([]byte{byte(n)})
-		}
-	}
-	if len(id) < 2 || len(id) > 255 {
-		return bad
-	}
-	if c.clientIDs == nil {
-		c.clientIDs = make(map[string]string)
-	}
-	c.clientIDs[name] = id
-	return setLater(c, w)
 }
 
 // setVendorClass reads DHCP's option 60, which holds up to 255 bytes.

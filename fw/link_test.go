@@ -122,11 +122,6 @@ func TestLinkErrors(t *testing.T) {
 		"nameserver=":                                "no address",
 		"nameserver=0.0.0.0":                         "no address",
 		"nameserver=dns+tls://192.168.50.3":          "no address",
-		"rd.net.dhcp.client-id=eth0":                 "INTERFACE:",
-		"rd.net.dhcp.client-id=eth0:01-xx":           "INTERFACE:",
-		"rd.net.dhcp.client-id=eth0:01":              "INTERFACE:",
-		"rd.net.dhcp.client-id=eth0:@":               "INTERFACE:",
-		"rd.net.dhcp.client-id=:01-02":               "INTERFACE:",
 		"ip=BOOTIF:dhcp":                             "the NIC is that of BOOTIF=, which is missing",
 	} {
 		_, err := read(disk + line)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -111,9 +110,6 @@ func (c *command) finishNICs() {
 		if n.Name == "" && n.MAC == "" && c.leader() != "" {
 			_ = n.setDevice(c.leader()) // that it is one has been checked
 		}
-		if id := first(c.clientIDs[n.Name], c.clientIDs[n.MAC]); id != "" {
-			n.ClientID = id
-		}
 		if n.Name == bootIF {
 			n.Name, n.MAC = "", c.bootif
 			if c.bootif == "" {
@@ -122,13 +118,12 @@ func (c *command) finishNICs() {
 		}
 	}
 	mac := canonicalMAC(c.bootdev)
-	boot := slices.IndexFunc(c.nics, func(n NIC) bool {
-		return c.bootdev != "" && (n.Name == c.bootdev || n.MAC == mac)
-	})
-	if boot > 0 {
-		n := c.nics[boot]
-		copy(c.nics[1:boot+1], c.nics)
-		c.nics[0] = n
+	for i := range c.nics {
+		if n := c.nics[i]; c.bootdev != "" && (n.Name == c.bootdev || n.MAC == mac) {
+			copy(c.nics[1:i+1], c.nics)
+			c.nics[0] = n
+			break
+		}
 	}
 }
 

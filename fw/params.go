@@ -77,7 +77,6 @@ func parameters() []parameter {
 		{"rd.neednet", "", "rd.neednet=1", nil, setNothing},
 		{"rd.net.dhcp.retry", "", "rd.net.dhcp.retry=3", nil, setTries},
 		{"rd.net.dhcp.vendor-class", "", "rd.net.dhcp.vendor-class=TEXT", nil, setVendorClass},
-		{"rd.net.dhcp.client-id", "", "rd.net.dhcp.client-id=eth0:01-52-54-00-12-34-56", nil, setClientID},
 		timeout("iflink", func(t *Timeouts) *time.Duration { return &t.Link }),
 		timeout("ifup", func(t *Timeouts) *time.Duration { return &t.Up }),
 		timeout("carrier", func(t *Timeouts) *time.Duration { return &t.Carrier }),

@@ -2,7 +2,6 @@ package fw
 
 import (
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/rootlun/rootlun/ibft"
@@ -26,16 +25,16 @@ var errNoServer = errors.New("the server is missing")
 // the targets of netroot= that have none.
 func (c *command) finishTargets() {
 	s := &c.single
-	if c.rootTarget != nil {
-		s.lend(c, c.rootTarget)
-	}
-	for i := range c.targets {
-		s.lend(c, &c.targets[i])
-	}
-	c.targets = slices.DeleteFunc(c.targets, func(t portal) bool { return t.Host == "" })
-	if c.rootTarget != nil && c.rootTarget.Host == "" {
+	if c.rootTarget != nil && !s.lend(c, c.rootTarget) {
 		c.rootTarget = nil
 	}
+	whole := c.targets[:0]
+	for _, t := range c.targets {
+		if s.lend(c, &t) {
+			whole = append(whole, t)
+		}
+	}
+	c.targets = whole
 	if !s.given || s.broken {
 		return
 	}
@@ -59,11 +58,12 @@ func (c *command) finishTargets() {
 	}
 }
 
-// lend completes a target without a server. RFC 4173 (5) would look for it by
-// iSNS or SLP, which nobody has at boot.
-func (s *single) lend(c *command, t *portal) {
+// lend completes a target without a server, or says that it can't. RFC 4173 (5)
+// would look for it by iSNS or SLP, which nobody has at boot.
+func (s *single) lend(c *command, t *portal) bool {
 	switch {
 	case t.Host != "":
+		return true
 	case s.hosts != nil && s.from == "":
 		t.Host = s.hosts[0]
 		if t.Port == defaultPort {
@@ -72,10 +72,11 @@ func (s *single) lend(c *command, t *portal) {
 		if s.name == "" {
 			s.given = false // it is for these
 		}
+		return true
 	case !s.broken:
-		c.fail(&Error{c.place, t.word, "netroot=iscsi:192.168.50.1::::" + t.Name + ", or rd.iscsi.target.ip=192.168.50.1 as well",
-			errNoServer})
+		c.fail(&Error{c.place, t.word, "netroot=iscsi:192.168.50.1::::" + t.Name + ", or rd.iscsi.target.ip=192.168.50.1 as well", errNoServer})
 	}
+	return false
 }
 
 func setTargetName(c *command, w word) error {
@@ -94,7 +95,7 @@ func setTargetHost(c *command, w word) error {
 	c.asks = true
 	c.single.given = true
 	c.single.hosts = nil
-	for host := range strings.FieldsSeq(w.value) {
+	for _, host := range strings.Fields(w.value) {
 		if v6, ok := strings.CutPrefix(host, "["); ok {
 			host = strings.TrimSuffix(v6, "]")
 		}
