@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -188,8 +189,8 @@ func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) 
 	if index >= 0 {
 		nic = n.plan.NICs[index]
 	}
-	if nic.VLAN != 0 || nic.SetMAC != "" {
-		return nil, fmt.Errorf("NIC %s: a VLAN, or another MAC than its own, can't be set up yet", planNIC(nic))
+	if what := notYet(n.plan, index, nic); what != "" {
+		return nil, fmt.Errorf("NIC %s: %s can't be set up yet", planNIC(nic), what)
 	}
 	if nic.Name == "" && nic.MAC == "" { // which is the only one is known when all are there
 		select {
@@ -210,6 +211,50 @@ func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) 
 	return result, err
 }
 
+// notYet names what a NIC needs and boot/network has not learnt; empty: nothing.
+func notYet(plan *fw.Plan, index int, nic fw.NIC) string {
+	for i := range plan.VLANs {
+		if plan.VLANs[i].Name == nic.Name {
+			return "a VLAN"
+		}
+	}
+	for i := range plan.Bonds {
+		if plan.Bonds[i].Name == nic.Name {
+			return "a bond"
+		}
+	}
+	switch {
+	case nic.VLAN != 0:
+		return "a VLAN"
+	case nic.SetMAC != "":
+		return "another MAC than its own"
+	case nic.DHCP6:
+		return "DHCPv6"
+	case nic.RA:
+		return "an address from router advertisements"
+	case nic.LinkLocal && len(nic.Address) == 0 && !nic.DHCP:
+		return "a link-local address alone"
+	}
+	for _, peer := range peers(plan, index) {
+		for i := range plan.Routes {
+			if plan.Routes[i].Destination.Contains(peer.WithZone("")) {
+				return "the target's route of rd.route="
+			}
+		}
+	}
+	return ""
+}
+
+// peers returns the portals that a NIC may lead to.
+func peers(plan *fw.Plan, index int) (addrs []netip.Addr) {
+	for _, t := range plan.Targets {
+		if addr, err := netip.ParseAddr(t.Host); err == nil && (t.NIC == index || t.NIC < 0) {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
 // networkConfig turns a NIC of the plan into what boot/network takes.
 func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 	cfg := network.Config{
@@ -217,16 +262,15 @@ func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 		MTU: nic.MTU, Hostname: nic.Hostname,
 		LinkTimeout: max(plan.Timeouts.Link, plan.Timeouts.Carrier), DHCPTimeout: plan.Timeouts.DHCP,
 	}
+	if n := plan.Timeouts.Tries; n > 1 && cfg.DHCPTimeout < 24*time.Hour {
+		cfg.DHCPTimeout = cmp.Or(cfg.DHCPTimeout, time.Minute) * time.Duration(n)
+	}
 	if nic.DHCP { // what stands beside it is an old answer
 		cfg.Address, cfg.Gateway = nil, netip.Addr{}
 	}
 	if nic.Name == "" && nic.MAC != "" {
 		cfg.MAC, _ = net.ParseMAC(nic.MAC)
 	}
-	for _, t := range plan.Targets {
-		if addr, err := netip.ParseAddr(t.Host); err == nil && (t.NIC == index || t.NIC < 0) {
-			cfg.Peers = append(cfg.Peers, addr)
-		}
-	}
+	cfg.Peers = peers(plan, index)
 	return cfg
 }

@@ -55,8 +55,13 @@ func planNIC(n fw.NIC) string {
 	if n.VLAN != 0 {
 		words = append(words, fmt.Sprintf("VLAN %d", n.VLAN))
 	}
-	if n.DHCP {
-		words = append(words, "DHCP")
+	for _, way := range []struct {
+		name string
+		on   bool
+	}{{"DHCP", n.DHCP}, {"DHCPv6", n.DHCP6}, {"RA", n.RA}, {"link-local", n.LinkLocal}} {
+		if way.on {
+			words = append(words, way.name)
+		}
 	}
 	for _, a := range n.Address {
 		words = append(words, a.String())

@@ -4,15 +4,15 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net/netip"
 	"slices"
 	"strings"
-
-	"github.com/rootlun/rootlun/ibft"
 )
 
 const cmdlinePlace = "kernel command line"
 
-// command is what the kernel command line says. A zero value says nothing.
+// command is what the kernel command line says, or a file in the same terms. A
+// zero value says nothing.
 type command struct {
 	report
 	asks     bool      // something asks for iSCSI, rightly written or not
@@ -21,25 +21,26 @@ type command struct {
 	names    Initiator // rd.iscsi.initiator
 	targets  []portal  // netroot=iscsi:…, in order
 	chap     CHAP      // rd.iscsi.username and its kin, for what a target does not have itself
-	single   struct {  // rd.iscsi.target.*
-		name, host string
-		port       uint16
-		lun        ibft.LUN
-		given      bool
-		broken     bool // what is missing was there, and wrong
-	}
+	single   single    // rd.iscsi.target.*
 
-	ipGiven bool // some ip= was there, if only ip=none
-	fromFW  bool // ip=ibft
-	nics    []NIC
-	aliases map[string]string // ifname=: name to MAC
-	bootif  string            // BOOTIF=, as a MAC
-	noBoot  bool              // rd.bootif=0
+	ipGiven     bool // some ip= was there, if only ip=none
+	fromFW      bool // ip=ibft
+	nics        []NIC
+	aliases     map[string]string // ifname=: name to MAC
+	bootif      string            // BOOTIF=, as a MAC
+	noBoot      bool              // rd.bootif=0
+	bootdev     string            // bootdev=: an interface or a MAC
+	vlans       []VLAN
+	bonds       []Bond
+	routes      []Route
+	dns         []netip.Addr
+	noPeerDNS   bool
+	vendorClass string
 
 	credentials string // rd.rootlun.credentials
 	root        Root
 	rootTarget  *portal // root=iscsi:…
-	dhcpRoot    string  // the word that lets DHCP name the target: root=dhcp, netroot=dhcp, netroot=iscsi, root=iscsi
+	dhcpRoot    string  // the word that lets DHCP name the target: root=dhcp or =dhcp6, netroot=dhcp or =dhcp6, netroot=iscsi, root=iscsi
 	params      []Param
 	retries     string // rd.iscsi.login_retry_max
 	failure     Failure
@@ -62,16 +63,22 @@ type word struct {
 	given bool // there was a '='
 }
 
-// readCmdline reads proc/cmdline. One that is not there says nothing.
+// readCmdline reads proc/cmdline, and Debian's file below it. What is not there
+// says nothing.
 func readCmdline(s Sources) *command {
+	var c *command
 	if s.Cmdline != nil {
-		return parseCmdline(*s.Cmdline)
+		c = parseCmdline(*s.Cmdline)
+	} else {
+		text, err := readSmall(s.FS, "proc/cmdline", 64<<10)
+		c = parseCmdline(string(text))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			c.fail(&Error{Place: cmdlinePlace, Err: err})
+		}
 	}
-	text, err := readSmall(s.FS, "proc/cmdline", 64<<10)
-	c := parseCmdline(string(text))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.fail(&Error{Place: cmdlinePlace, Err: err})
-	}
+	c.below(readInitramfsFile(s.FS))
+	c.finishTargets()
+	c.finishNICs()
 	return c
 }
 
@@ -86,43 +93,26 @@ func parseCmdline(text string) *command {
 		switch {
 		case p != nil:
 			if err := p.set(c, w); err != nil {
-				e = &Error{cmdlinePlace, redact(p, w), p.form, err}
+				e = &Error{c.place, redact(p, w), p.form, err}
 			}
 		case ours:
 			// The value stays out of sight: it may be a secret behind a
 			// misspelt name.
-			e = &Error{cmdlinePlace, w.name, nearest(table, w.name), errors.New("there is no such parameter")}
+			e = &Error{c.place, w.name, nearest(table, w.name), errors.New("there is no such parameter")}
 		}
 		if e != nil {
-			c.asks = c.asks || ours && !strings.HasPrefix(w.name, "rd.rootlun.")
+			c.asks = c.asks || ours && strings.Contains(w.name, "iscsi")
 			c.fail(e)
 		}
 	}
-	c.finish()
+	c.noteSecrets()
 	return c
 }
 
 const secretShows = cmdlinePlace + ": a secret stands in it, for every user of the booted system to read in /proc/cmdline; a credential file keeps it: rd.rootlun.credentials=FILE"
 
-// finish checks what only the whole line can tell.
-func (c *command) finish() {
-	bad := func(name, form, why string) {
-		c.asks = true
-		c.fail(&Error{cmdlinePlace, name, form, errors.New(why)})
-	}
-	if s := &c.single; s.given && !s.broken {
-		switch {
-		case s.name == "":
-			bad("rd.iscsi.target.*", "rd.iscsi.target.name=iqn.2009-06.com.example:disk", "the target's name is missing")
-		case s.host == "":
-			bad("rd.iscsi.target.name", "rd.iscsi.target.ip=192.168.50.1", "the target's address is missing")
-		default:
-			c.targets = append(c.targets, portal{Target: Target{
-				Index: -1, NIC: -1, Name: s.name, Host: s.host, Port: orDefault(s.port), LUN: s.lun,
-				From: "rd.iscsi.target.name=",
-			}})
-		}
-	}
+// noteSecrets says where CHAP is from, and warns of secrets that show.
+func (c *command) noteSecrets() {
 	if c.chap.From = "rd.iscsi.username="; c.chap.Password != "" {
 		c.chap.From = "rd.iscsi.password="
 	}

@@ -79,6 +79,9 @@ func (p *Plan) leaseTarget(r *report, nic int, l Lease) {
 		}
 		named = true
 		t, err := r.parseTarget(rest, option.name)
+		if err == nil && t.Host == "" {
+			err = errNoServer
+		}
 		if err != nil {
 			r.fail(&Error{l.From, "iscsi:" + hideTarget(rest), rootPathForm, err})
 			continue

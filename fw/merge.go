@@ -47,7 +47,7 @@ func merge(c *command, creds Credentials, f firmware, m machine) (*Plan, error) 
 	if len(own) == 0 && len(f.targets) == 0 {
 		p.AskDHCP = c.dhcpRoot
 		if p.AskDHCP != "" && !c.ipGiven {
-			c.nics = append(c.nics, NIC{Index: -1, DHCP: true, Origin: "dhcp", From: p.AskDHCP})
+			c.nics = append(c.nics, c.defaultNIC(p.AskDHCP))
 		}
 	}
 	p.NICs = mergeNICs(c, f, m, useFirmware)
@@ -107,11 +107,17 @@ func asks(c *command, f firmware) bool {
 // newPlan is what the command line alone decides.
 func newPlan(c *command, f firmware) *Plan {
 	return &Plan{
-		Params:   c.allParams(),
-		Root:     c.root,
-		Failure:  c.failure,
-		Timeouts: c.timeouts,
-		Warnings: slices.Concat(c.warnings, f.warnings),
+		VLANs:       c.vlans,
+		Bonds:       c.bonds,
+		Routes:      c.routes,
+		DNS:         c.dns,
+		NoPeerDNS:   c.noPeerDNS,
+		VendorClass: c.vendorClass,
+		Params:      c.allParams(),
+		Root:        c.root,
+		Failure:     c.failure,
+		Timeouts:    c.timeouts,
+		Warnings:    slices.Concat(c.warnings, f.warnings),
 	}
 }
 
@@ -207,9 +213,15 @@ func mergeNICs(c *command, f firmware, m machine, useFirmware bool) []NIC {
 		}
 	}
 	if len(nics) == 0 && !c.ipGiven {
-		n := NIC{Index: -1, MAC: bootif, DHCP: true, Origin: "dhcp", From: "default"}
-		if n.MAC == "" {
+		n := c.defaultNIC("default")
+		if n.Name == "" && n.MAC == "" {
+			n.MAC = bootif
+		}
+		if n.MAC == "" && netdev(c) != "" {
 			n.Name = netdev(c)
+		}
+		if mac := c.aliases[n.Name]; mac != "" {
+			n.Name, n.MAC = "", mac
 		}
 		nics = []NIC{n}
 	}
@@ -249,7 +261,7 @@ func covers(table []NIC, n NIC, mac string, targets []Target) (over []int) {
 		if len(table) == 1 {
 			over = []int{0}
 		}
-	case n.DHCP:
+	case n.DHCP || n.DHCP6 || n.RA || n.LinkLocal:
 		for i := range table {
 			over = append(over, i)
 		}
@@ -264,7 +276,8 @@ func covers(table []NIC, n NIC, mac string, targets []Target) (over []int) {
 // override gives a firmware's NIC the addressing of an ip=.
 func (nic *NIC) override(n NIC) {
 	nic.Name = n.Name
-	nic.DHCP, nic.Origin = n.DHCP, n.Origin
+	nic.DHCP, nic.DHCP6, nic.RA, nic.LinkLocal = n.DHCP, n.DHCP6, n.RA, n.LinkLocal
+	nic.Origin, nic.ClientID = n.Origin, n.ClientID
 	nic.Address, nic.Gateway, nic.DNS = n.Address, n.Gateway, n.DNS
 	nic.DHCPServer = netip.Addr{}
 	nic.Hostname = first(n.Hostname, nic.Hostname)

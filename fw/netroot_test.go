@@ -62,7 +62,8 @@ func TestNetroot(t *testing.T) {
 		{"10.0.0.1::::iqn.2001-04.com.example", Target{Host: "10.0.0.1", Name: "iqn.2001-04.com.example"}},
 		{"10.0.0.1::::eui.02004567A425678D", Target{Host: "10.0.0.1", Name: "eui.02004567A425678D"}},
 		{"10.0.0.1::::naa.62004567BA64678D0123456789ABCDEF", Target{Host: "10.0.0.1", Name: "naa.62004567BA64678D0123456789ABCDEF"}},
-		// the LUN field left out, as dracut's parser takes it
+		// dracut's parser alone: the LUN's field left out, or the iSCSI interface's
+		{"192.168.50.1:::eth0:2:" + name, Target{Host: "192.168.50.1", LUN: lun(2), Name: name}},
 		{"10.0.0.1:::" + name, Target{Host: "10.0.0.1", Name: name}},
 	} {
 		want := tt.want
@@ -152,6 +153,11 @@ func TestSeveralTargets(t *testing.T) {
 		{"netroot=iscsi:192.168.50.1:::1:iqn.2009-06.dracut:a netroot=iscsi:192.168.50.1:::2:iqn.2009-06.dracut:a", []string{"a", "a"}},
 		{"netroot=iscsi rd.iscsi.target.name=iqn.2009-06.dracut:a rd.iscsi.target.ip=192.168.50.1", []string{"a"}},
 		{"iscsi_target_name=iqn.2009-06.dracut:a iscsi_target_ip=192.168.50.1 iscsi_target_port=3261 iscsi_target_group=1", []string{"a"}},
+		// the server apart, as an empty one has it in RFC 4173
+		{"netroot=iscsi:::::iqn.2009-06.dracut:a rd.iscsi.target.ip=192.168.50.1", []string{"a"}},
+		{"root=iscsi:::::iqn.2009-06.dracut:a netroot=iscsi:u:p@::::iqn.2009-06.dracut:b rd.iscsi.target.ip=192.168.50.1", []string{"a", "b"}},
+		{"netroot=iscsi:::::iqn.2009-06.dracut:a rd.iscsi.target.ip=192.168.50.1 rd.iscsi.target.name=iqn.2009-06.dracut:b", []string{"a", "b"}},
+		{"iscsi_target_name=iqn.2009-06.dracut:a iscsi_target_ip=\"192.168.50.1 192.168.51.1\"", []string{"a", "a"}},
 		{"root=iscsi:192.168.50.1::::iqn.2009-06.dracut:b root=iscsi:192.168.50.1::::iqn.2009-06.dracut:c", []string{"c"}},
 	} {
 		p, err := read("iscsi_initiator=iqn.2009-06.dracut:host " + tt.line)
@@ -257,7 +263,7 @@ func FuzzNetroot(f *testing.F) {
 			return
 		}
 		got, err := new(command).parseTarget(in, "netroot=")
-		if err == nil && (got.Host == "" || got.Port == 0 || got.CHAP != nil && got.CHAP.Password == "") {
+		if err == nil && (got.Port == 0 || got.CHAP != nil && got.CHAP.Password == "") {
 			t.Errorf("%q: %+v", in, got)
 		}
 		const secret = "Ope9-Sesam3-Xyz"

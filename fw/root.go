@@ -17,7 +17,7 @@ func setRoot(c *command, w word) error {
 	switch {
 	case kind == "iscsi":
 		c.asks = true
-		if !more {
+		if !more || rest == "" {
 			c.dhcpRoot = "root=iscsi"
 			return nil
 		}
@@ -25,10 +25,13 @@ func setRoot(c *command, w word) error {
 		if err != nil {
 			return err
 		}
+		t.word = "root=" + hideNetroot(w.value)
 		c.rootTarget = &t
 		return nil
-	case value == "dhcp":
-		c.dhcpRoot = "root=dhcp"
+	case value == "dhcp" || value == "dhcp6":
+		c.dhcpRoot = "root=" + value
+		return nil
+	case value == "/dev/root": // dracut's name for whatever the network brings
 		return nil
 	case strings.HasPrefix(value, "/dev/"):
 		c.root.Device = value
