@@ -8,10 +8,10 @@ import (
 	"net"
 	"net/netip"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/rootlun/rootlun/ibft"
+	"github.com/rootlun/rootlun/internal/stable"
 )
 
 const (
@@ -123,7 +123,7 @@ func fromTable(t *ibft.Table, from string) firmware {
 	for i := range t.Targets {
 		f.target(t, &t.Targets[i], from)
 	}
-	slices.SortStableFunc(f.targets, func(a, b Target) int { return cmp.Compare(rank(a), rank(b)) })
+	stable.Sort(f.targets, func(a, b Target) int { return cmp.Compare(rank(a), rank(b)) })
 	return f
 }
 
