@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"github.com/rootlun/rootlun/fw/stable"
 	"github.com/rootlun/rootlun/ibft"
 )
 
@@ -88,7 +89,7 @@ func (f *firmware) sort() {
 		}
 		return 2
 	}
-	slices.SortStableFunc(f.targets, func(a, b Target) int { return cmp.Compare(rank(a), rank(b)) })
+	stable.Sort(f.targets, func(a, b Target) int { return cmp.Compare(rank(a), rank(b)) })
 }
 
 // readTable decodes a table that lies at file, for errors. from is what the

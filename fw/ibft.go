@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/rootlun/rootlun/ibft"

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rootlun/rootlun/fw/stable"
 )
 
 // addAddress gives the NIC an address. One that it has already stays as it is.
@@ -39,7 +41,7 @@ func (n *nic) addRoutes(routes []route, gateway netip.Addr) (netip.Addr, error) 
 		onLink = append(onLink, p.Masked())
 	}
 	// Those on the link come first: the others' gateways may lie there (RFC 3442).
-	slices.SortStableFunc(routes, func(a, b route) int {
+	stable.Sort(routes, func(a, b route) int {
 		return cmp.Compare(a.via.BitLen(), b.via.BitLen())
 	})
 	for _, r := range routes {

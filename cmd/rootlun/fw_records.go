@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/rootlun/rootlun/fw"
+	"github.com/rootlun/rootlun/fw/stable"
 	"github.com/rootlun/rootlun/ibft"
 )
 
@@ -135,7 +136,7 @@ func (r *recordWriter) netdev(n *ibft.NIC) (name string, there bool) {
 		n, _ := strconv.Atoi(strings.TrimSpace(string(text)))
 		return n
 	}
-	slices.SortStableFunc(nets, func(a, b fs.DirEntry) int { return cmp.Compare(index(a), index(b)) })
+	stable.Sort(nets, func(a, b fs.DirEntry) int { return cmp.Compare(index(a), index(b)) })
 	for _, e := range nets {
 		mac, err := fs.ReadFile(r.fsys, path.Join(class, e.Name(), "address"))
 		if err == nil && strings.TrimSpace(string(mac)) == net.HardwareAddr(n.MAC[:]).String() {
