@@ -27,10 +27,7 @@ func sessionConfig(plan *fw.Plan, t fw.Target) (session.Config, error) {
 	}
 	cfg.Portal = netip.AddrPortFrom(addr, t.Port)
 	if t.CHAP != nil {
-		cfg.CHAP = &login.CHAP{
-			Username: t.CHAP.Username, Secret: login.Secret(t.CHAP.Password),
-			UsernameIn: t.CHAP.UsernameIn, SecretIn: login.Secret(t.CHAP.PasswordIn),
-		}
+		cfg.CHAP = loginCHAP(*t.CHAP)
 	}
 	for _, p := range plan.Params {
 		if err := cfg.Set(p.Name, p.Value); err != nil {
@@ -38,6 +35,13 @@ func sessionConfig(plan *fw.Plan, t fw.Target) (session.Config, error) {
 		}
 	}
 	return cfg, nil
+}
+
+func loginCHAP(c fw.CHAP) *login.CHAP {
+	return &login.CHAP{
+		Username: c.Username, Secret: login.Secret(c.Password),
+		UsernameIn: c.UsernameIn, SecretIn: login.Secret(c.PasswordIn),
+	}
 }
 
 // nicSet brings up the plan's NICs and knows which ones are up.

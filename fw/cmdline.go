@@ -17,6 +17,7 @@ type command struct {
 	report
 	asks     bool      // something asks for iSCSI, rightly written or not
 	firmware choice    // rd.iscsi.firmware
+	lenient  bool      // rd.rootlun.ibft=lenient
 	names    Initiator // rd.iscsi.initiator
 	targets  []portal  // netroot=iscsi:…, in order
 	chap     CHAP      // rd.iscsi.username and its kin, for what a target does not have itself

@@ -80,5 +80,15 @@ func (m machine) madeName(nics []NIC) (name, from string) {
 			return madePrefix + strings.ReplaceAll(mac, ":", ""), fromMAC
 		}
 	}
+	const class = "sys/class/net"
+	interfaces, _ := fs.ReadDir(m.fsys, class)
+	for _, e := range interfaces { // the plan may name none; hardware alone keeps its MAC
+		if _, err := fs.Stat(m.fsys, path.Join(class, e.Name(), "device")); err != nil {
+			continue
+		}
+		if mac := m.mac(e.Name()); mac != "" {
+			return madePrefix + strings.ReplaceAll(mac, ":", ""), fromMAC
+		}
+	}
 	return "", ""
 }

@@ -95,6 +95,7 @@ func merge(c *command, creds Credentials, f firmware, m machine) (*Plan, error) 
 			p.Warnings = append(p.Warnings, strings.Split(err.Error(), "\n")...)
 		}
 	}
+	p.findSessions(m.fsys)
 	return p, errors.Join(errs...)
 }
 

@@ -175,6 +175,8 @@ func TestInitiator(t *testing.T) {
 			Initiator{madePrefix + "4c4c4544-0042-3510-8052-b4c04f4e5a31", "the machine's UUID"}, "is made from the machine's UUID"},
 		{line + "ip=52:54:00:12:34:ab:dhcp", map[string]string{uuid: "00000000-0000-0000-0000-000000000000\n"},
 			Initiator{madePrefix + "525400 12 34ab", "the NIC's MAC"}, "is made from the NIC's MAC"},
+		{line + "ip=dhcp", map[string]string{"sys/class/net/br0/address": "52:54:00:12:34:aa\n", "sys/class/net/eth0/address": "52:54:00:12:34:ab\n", "sys/class/net/eth0/device/vendor": ""},
+			Initiator{madePrefix + "525400 12 34ab", "the NIC's MAC"}, "is made from the NIC's MAC"},
 	} {
 		tt.want.Name = strings.ReplaceAll(tt.want.Name, " ", "")
 		m := tree(t, tt.line, nil)

@@ -57,6 +57,7 @@ func parameters() []parameter {
 		{"rd.rootlun.credentials", "", "rd.rootlun.credentials=/PATH/TO/FILE or =NAME", nil, setCredentials},
 		// dracut's switches for what is done here in any case.
 		{"rd.iscsi.ibft", "", "rd.iscsi.ibft=1", nil, setIBFT},
+		{"rd.rootlun.ibft", "", "rd.rootlun.ibft=lenient", nil, setLenient},
 		{"rd.iscsi.mp", "", "rd.iscsi.mp=1", nil, setNothing},
 		{"rd.iscsi.waitnet", "", "rd.iscsi.waitnet=0", nil, setNothing},
 		{"rd.iscsi.testroute", "", "rd.iscsi.testroute=0", nil, setNothing},

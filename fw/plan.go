@@ -6,7 +6,9 @@
 // It changes nothing, and reads these files below the fs.FS it is given:
 // proc/cmdline, etc/iscsi.initramfs (on a system that is installed,
 // etc/iscsi/iscsi.initramfs), sys/firmware/acpi/tables/iBFT (and its kin),
-// sys/firmware/ibft, sys/class/net/NAME/address, etc/iscsi/initiatorname.iscsi,
+// sys/firmware/ibft, dev/mem, sys/firmware/iscsi_bootN, proc/device-tree,
+// sys/class/iscsi_session, sys/class/iscsi_connection,
+// sys/class/net/NAME/address, etc/iscsi/initiatorname.iscsi,
 // etc/initiatorname.iscsi, sys/class/dmi/id/product_uuid, a credential file
 // (readCredentials has the places), and run/net-NAME.conf when DHCP is to name
 // the target.
@@ -208,7 +210,7 @@ func Read(s Sources) (*Plan, error) {
 	cmd := readCmdline(s)
 	var table firmware
 	if cmd.firmware != off {
-		table = readFirmware(s)
+		table = readFirmware(s, cmd.lenient)
 	}
 	if !asks(cmd, table) {
 		return nothing(cmd, table)

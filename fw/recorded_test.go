@@ -29,15 +29,7 @@ func TestRecorded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tree := fstest.MapFS{}
-			for line := range strings.Lines(string(text)) { // NAME TEXT; a link's text is where it leads
-				name, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-				entry := &fstest.MapFile{Data: []byte(text + "\n")}
-				if strings.HasSuffix(name, "/device") {
-					entry = &fstest.MapFile{Data: []byte(text), Mode: fs.ModeSymlink}
-				}
-				tree[ibftDir+"/"+name] = entry
-			}
+			tree := listed(string(text), ibftDir+"/")
 			want, err := Read(Sources{FS: fstest.MapFS{acpi: {Data: raw}}})
 			if err != nil {
 				t.Fatal(err)
@@ -55,4 +47,19 @@ func TestRecorded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// listed makes a tree of lines, NAME TEXT each; the text of a link is where it
+// leads.
+func listed(text, below string) fstest.MapFS {
+	tree := fstest.MapFS{}
+	for line := range strings.Lines(text) {
+		name, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		entry := &fstest.MapFile{Data: []byte(text + "\n")}
+		if strings.HasSuffix(name, "/device") {
+			entry = &fstest.MapFile{Data: []byte(text), Mode: fs.ModeSymlink}
+		}
+		tree[below+name] = entry
+	}
+	return tree
 }

@@ -1,110 +1,23 @@
 package qemutests
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"runtime"
-	"strings"
-	"syscall"
 	"testing"
 )
 
-// QEMU's own DHCP server names no target. These tests run in a network of
-// their own, where dnsmasq serves the machine, and the target has HostAddress.
+// QEMU's own DHCP server names no target. In these tests dnsmasq serves the
+// machine, in a network that has the addresses of QEMU's.
 
-const insideEnv = "ROOTLUN_TEST_NETWORK"
-
-// inNetwork runs the rest of a test in a process with a network namespace of
-// its own, in which tap0 leads to the machine.
-func inNetwork(t *testing.T, body func(s *scene)) {
-	if os.Getenv(insideEnv) == t.Name() {
-		s := newScene(t)
-		for _, command := range []string{
-			"ip link set lo up", "tunctl -t tap0", "ip address add " + HostAddress + "/24 dev tap0", "ip link set tap0 up",
-		} {
-			if err := run(s.ctx, s.Busybox, strings.Fields(command)...); err != nil {
-				t.Fatal(err)
-			}
-		}
-		body(s)
-		return
-	}
-	newScene(t) // skips where nothing can be booted
-	out, err := again(t, syscall.CLONE_NEWNET)
-	if errors.Is(err, syscall.EPERM) {
-		out, err = again(t, syscall.CLONE_NEWNET|syscall.CLONE_NEWUSER)
-	}
-	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
-		t.Skipf("this system permits no network namespaces: %v", err)
-	}
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-}
-
-// again runs this test in a process with new namespaces.
-func again(t *testing.T, flags uintptr) ([]byte, error) {
-	name := strings.ReplaceAll(regexp.QuoteMeta(t.Name()), "/", "$/^")
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+name+"$", "-test.v", "-test.timeout=10m")
-	cmd.Env = append(os.Environ(), insideEnv+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL}
-	if flags&syscall.CLONE_NEWUSER != 0 {
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	}
-	runtime.LockOSThread() // Pdeathsig follows the thread
-	defer runtime.UnlockOSThread()
-	return cmd.CombinedOutput()
-}
-
-// dnsmasq starts a DHCP server for the machine, and waits until it serves.
-func (s *scene) dnsmasq(options ...string) {
-	s.t.Helper()
-	cmd := exec.CommandContext(s.ctx, "dnsmasq", append([]string{"--no-daemon", "--conf-file=/dev/null", "--port=0", "--pid-file=",
-		"--interface=tap0", "--bind-dynamic", "--no-ping", "--dhcp-authoritative", "--dhcp-leasefile=" + filepath.Join(s.dir, "leases"),
-		"--dhcp-range=" + GuestAddress + "," + GuestAddress + ",1h"}, options...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.StderrPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	serves, done := make(chan struct{}), make(chan struct{})
-	var log strings.Builder // to be read after done
-	go func() {
-		defer close(done)
-		for lines, told := bufio.NewScanner(out), false; lines.Scan(); {
-			log.WriteString(lines.Text() + "\n")
-			if !told && strings.Contains(lines.Text(), "DHCP, IP range") {
-				told = true
-				close(serves)
-			}
-		}
-	}()
-	s.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-done
-		_ = cmd.Wait()
-	})
-	select {
-	case <-serves:
-	case <-done:
-		s.t.Fatalf("dnsmasq does not serve:\n%s", &log)
-	}
-}
-
-// dhcpMachine is a machine on tap0.
-func (s *scene) dhcpMachine(parameters ...string) Machine {
-	m := s.machine(parameters...)
-	m.Net = "tap=tap0"
-	return m
+// dhcpMachine returns a machine whose DHCP server has these options, and the
+// far side of its network.
+func (s *scene) dhcpMachine(options ...string) (Machine, *Far) {
+	far := s.far([]string{HostAddress + "/24"})
+	s.dnsmasq(far, append([]string{"--interface=net0", "--dhcp-range=" + GuestAddress + "," + GuestAddress + ",1h"}, options...)...)
+	m := s.machine()
+	m.Net, m.Plugs = "none", []Plug{{Cable: s.cable(far.Segments[0], nil), MAC: GuestMAC}}
+	return m, far
 }
 
 // beside puts an initrd with one file in front of the image, as a boot loader
@@ -129,38 +42,37 @@ func (s *scene) beside(name, text string) (image string) {
 // TestDHCPNamesTarget: nothing on the machine knows the target or our name; the
 // secret comes in a second initrd.
 func TestDHCPNamesTarget(t *testing.T) {
-	inNetwork(t, func(s *scene) {
-		target := s.chapTarget(true)
-		port := s.tgt(target)
-		s.dnsmasq(fmt.Sprintf("--dhcp-option=option:root-path,iscsi:%s:6:%d:1:%s", HostAddress, port, target.Name), "--dhcp-option=203,"+initiatorName)
-		m := s.dhcpMachine("root=dhcp")
-		m.Initrd = s.beside("etc/rootlun/credentials", fmt.Sprintf("[%s]\nnode.session.auth.username = %s\nnode.session.auth.password = %s\n"+
-			"node.session.auth.username_in = %s\nnode.session.auth.password_in = %s\n", target.Name, target.Username, target.Secret, target.UsernameIn, target.SecretIn))
-		report, console := s.boot(m)
-		checkRoot(t, report, console, port, target)
-		noSecret(t, console, target)
-		shows(t, console, "DHCP is to name the target, says root=dhcp", "plan: initiator "+initiatorName+", from DHCP ("+HostAddress+")",
-			fmt.Sprintf("plan: target %s at %s:%d, LUN 1, mutual CHAP as %s, from DHCP (%s), its secret from /etc/rootlun/credentials",
-				target.Name, HostAddress, port, target.Username, HostAddress))
-	})
+	s := newScene(t)
+	target := s.chapTarget(true)
+	m, far := s.dhcpMachine("--dhcp-option=option:root-path,iscsi:"+HostAddress+":6:3260:1:"+target.Name, "--dhcp-option=203,"+initiatorName)
+	s.farTGT(far, target)
+	m.Cmdline = append(m.Cmdline, "root=dhcp")
+	m.Initrd = s.beside("etc/rootlun/credentials", fmt.Sprintf("[%s]\nnode.session.auth.username = %s\nnode.session.auth.password = %s\n"+
+		"node.session.auth.username_in = %s\nnode.session.auth.password_in = %s\n", target.Name, target.Username, target.Secret, target.UsernameIn, target.SecretIn))
+	report, console := s.boot(m)
+	checkRoot(t, report, console, 3260, target)
+	noSecret(t, console, target)
+	shows(t, console, "DHCP is to name the target, says root=dhcp", "plan: initiator "+initiatorName+", from DHCP ("+HostAddress+")",
+		fmt.Sprintf("plan: target %s at %s:3260, LUN 1, mutual CHAP as %s, from DHCP (%s), its secret from /etc/rootlun/credentials",
+			target.Name, HostAddress, target.Username, HostAddress))
 }
 
 // TestDHCPLUNGroups: a LUN as RFC 4173 writes it.
 func TestDHCPLUNGroups(t *testing.T) {
-	inNetwork(t, func(s *scene) {
-		target := s.target()
-		target.LUN = 16
-		port := s.tgt(target)
-		s.dnsmasq(fmt.Sprintf("--dhcp-option=option:root-path,iscsi:%s::%d:0010-0-0000-0000:%s", HostAddress, port, target.Name))
-		report, console := s.boot(s.dhcpMachine("netroot=dhcp", iname, "ip=eth0:dhcp", "root=LABEL="+RootLabel))
-		checkRoot(t, report, console, port, target)
-	})
+	s := newScene(t)
+	target := s.target()
+	target.LUN = 16
+	m, far := s.dhcpMachine("--dhcp-option=option:root-path,iscsi:" + HostAddress + "::3260:0010-0-0000-0000:" + target.Name)
+	s.farTGT(far, target)
+	m.Cmdline = append(m.Cmdline, "netroot=dhcp", iname, "ip=eth0:dhcp", "root=LABEL="+RootLabel)
+	report, console := s.boot(m)
+	checkRoot(t, report, console, 3260, target)
 }
 
 func TestDHCPWithoutRootPath(t *testing.T) {
-	inNetwork(t, func(s *scene) {
-		s.dnsmasq()
-		console := s.fail(s.dhcpMachine("root=dhcp", deadline))
-		shows(t, console, "learn the target from DHCP", "DHCP ("+HostAddress+")", "option 17", "iscsi:SERVER:", "reboot: Power down")
-	})
+	s := newScene(t)
+	m, _ := s.dhcpMachine()
+	m.Cmdline = append(m.Cmdline, "root=dhcp", deadline)
+	console := s.fail(m)
+	shows(t, console, "learn the target from DHCP", "DHCP ("+HostAddress+")", "option 17", "iscsi:SERVER:", "reboot: Power down")
 }
