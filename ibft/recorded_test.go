@@ -37,7 +37,7 @@ func recorded() *Table {
 // recordedOVMF is what OVMF's tables of that test have in common.
 func recordedOVMF() *Table {
 	t := recorded()
-	t.OEMID, t.OEMTableID = "BOCHS", "BXPC"
+	t.OEMID, t.OEMTableID = "BOCHS ", "BXPC    "
 	n := &t.NICs[0]
 	n.Global, n.PCI = true, 2<<3
 	return t

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -66,7 +67,7 @@ func TestTargetLate(t *testing.T) {
 	if err := r.WaitFor(s.ctx, "trying again"); err != nil {
 		t.Fatalf("%v:\n%s", err, tail(r.Console.String(), 30))
 	}
-	tgt, err := startTGT(s.ctx, port, s.dir, target)
+	tgt, err := startTGT(s.ctx, exec.CommandContext, port, portals(port), s.dir, target)
 	if err != nil {
 		t.Fatal(err)
 	}

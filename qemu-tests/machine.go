@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Machine says what a machine is made of.
@@ -23,17 +25,27 @@ type Machine struct {
 	Initrd  string   // with Kernel
 	Cmdline []string // kernel parameters beside those of the consoles
 	ACPI    string   // a file with an ACPI table that its firmware publishes
-	Net     string   // more settings of the user-mode network, such as "tftp=DIR"; "none": no NIC
+	Net     string   // more settings of the user-mode network, such as "tftp=DIR"; "none": no NIC; "tap=NAME": no user-mode network, but that device
 	NIC     string   // QEMU's model of its NIC; empty: virtio-net-pci
 	Decoys  []string // models of NICs that come before it and lead nowhere
+	Plugs   []Plug   // NICs on scripted networks
 	Disks   []string // raw images of virtio disks, which the machine may write
 	More    []string // more arguments of QEMU
 	Stdin   *os.File // a terminal for its console
 	Copy    io.Writer
 }
 
+// Plug is a NIC at the end of a cable. The first is nic0 to QEMU.
+type Plug struct {
+	Cable *Cable
+	MAC   string
+	NIC   string // QEMU's model, with its properties; empty: virtio-net-pci
+	Down  bool   // it has no carrier until SetLink
+}
+
 // Running is a machine that has been started.
 type Running struct {
+	monitor *os.File
 	Console *Console
 	dir     string
 	cancel  context.CancelFunc
@@ -70,17 +82,37 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 		args = append(args, "-netdev", fmt.Sprintf("user,id=decoy%d,restrict=on", i), "-device", fmt.Sprintf("%s,netdev=decoy%d,mac=52:54:00:00:00:%02x", model, i, i))
 	}
 	if m.Net != "none" {
-		args = append(args, "-netdev", strings.TrimSuffix("user,id=net,"+m.Net, ","),
-			"-device", nic)
+		netdev := strings.TrimSuffix("user,id=net,"+m.Net, ",")
+		if tap, ok := strings.CutPrefix(m.Net, "tap="); ok {
+			netdev = "tap,id=net,script=no,downscript=no,ifname=" + tap
+		}
+		args = append(args, "-netdev", netdev, "-device", nic)
 	}
 	for i, disk := range m.Disks {
 		args = append(args, "-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,file=%s", i, disk),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
 	}
+	var files []*os.File // QEMU's from descriptor 3 on
+	var monitor *os.File
+	if len(m.Plugs) > 0 {
+		var theirs *os.File
+		if monitor, theirs, err = monitorPair(); err != nil {
+			return nil, errors.Join(err, log.Close())
+		}
+		defer theirs.Close()
+		files = append(files, theirs)
+		args = append(args, "-S", "-chardev", "socket,id=monitor,fd=3", "-mon", "monitor")
+	}
+	for i, p := range m.Plugs {
+		args = append(args, "-netdev", fmt.Sprintf("dgram,id=cable%d,local.type=fd,local.str=%d", i, 3+len(files)),
+			"-device", fmt.Sprintf("%s,id=nic%d,netdev=cable%d,mac=%s", cmp.Or(p.NIC, "virtio-net-pci"), i, i, p.MAC))
+		files = append(files, p.Cable.machine)
+	}
 	args = append(args, m.More...)
 	ctx, cancel := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
-	r := &Running{Console: newConsole(log, m.Copy), dir: m.Dir, cancel: cancel, done: make(chan struct{})}
+	cmd.ExtraFiles = files
+	r := &Running{Console: newConsole(log, m.Copy), dir: m.Dir, cancel: cancel, done: make(chan struct{}), monitor: monitor}
 	cmd.Stdout, cmd.Stderr = r.Console, r.Console
 	if m.Stdin != nil {
 		cmd.Stdin = m.Stdin
@@ -97,9 +129,43 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("the machine did not end by itself: %w", context.Cause(ctx))
 		}
+		if monitor != nil {
+			_ = monitor.Close()
+		}
 		r.err = errors.Join(err, log.Close())
 	}()
+	for i, p := range m.Plugs {
+		if p.Down {
+			r.SetLink(i, false)
+		}
+	}
+	if monitor != nil {
+		r.Monitor("cont")
+	}
 	return r, nil
+}
+
+// monitorPair makes the two ends of QEMU's monitor: ours and its.
+func monitorPair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	ours, theirs = os.NewFile(uintptr(fds[0]), "monitor"), os.NewFile(uintptr(fds[1]), "monitor")
+	go func() { _, _ = io.Copy(io.Discard, ours) }() // its echo; ends with the machine
+	return ours, theirs, nil
+}
+
+// Monitor gives QEMU's monitor a command.
+func (r *Running) Monitor(command string) { _, _ = fmt.Fprintln(r.monitor, command) }
+
+// SetLink gives the NIC of a plug its carrier, or takes it away.
+func (r *Running) SetLink(plug int, up bool) {
+	state := "off"
+	if up {
+		state = "on"
+	}
+	r.Monitor(fmt.Sprintf("set_link nic%d %s", plug, state))
 }
 
 func cmdline(more []string) string {

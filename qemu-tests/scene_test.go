@@ -33,6 +33,7 @@ type product struct {
 var loadProduct func() (product, error)
 
 func TestMain(m *testing.M) {
+	FarMain()
 	dir, err := os.MkdirTemp("", "rootlun-image-")
 	if err != nil {
 		log.Fatal(err)

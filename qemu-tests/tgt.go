@@ -42,14 +42,19 @@ func StartTGT(ctx context.Context, dir string, targets ...Target) (*TGT, error) 
 	if err != nil {
 		return nil, err
 	}
-	return startTGT(ctx, port, dir, targets...)
+	return startTGT(ctx, exec.CommandContext, port, portals(port), dir, targets...)
 }
 
-// portals is tgtd's option for both loopbacks, as far as the host has IPv6.
+// portals is tgtd's option for both loopbacks, as far as the host has IPv6, and
+// for the address that machines know it by where the host itself has that.
 func portals(port int) string {
 	option := fmt.Sprintf("portal=127.0.0.1:%d", port)
 	if hasIPv6() {
 		option += fmt.Sprintf(",portal=[::1]:%d", port)
+	}
+	if l, err := net.Listen("tcp4", HostAddress+":0"); err == nil {
+		l.Close()
+		option += fmt.Sprintf(",portal=%s:%d", HostAddress, port)
 	}
 	return option
 }
@@ -62,8 +67,9 @@ func hasIPv6() bool {
 	return l.Close() == nil
 }
 
-// startTGT is StartTGT on a port that freePort gave.
-func startTGT(ctx context.Context, port int, dir string, targets ...Target) (*TGT, error) {
+// startTGT is StartTGT on portals that are given: tgtd's option, and the port
+// that TGT says. command makes the process, where it is to run.
+func startTGT(ctx context.Context, command func(context.Context, string, ...string) *exec.Cmd, port int, portals, dir string, targets ...Target) (*TGT, error) {
 	log, err := os.Create(filepath.Join(dir, "tgtd.log"))
 	if err != nil {
 		return nil, err
@@ -72,7 +78,7 @@ func startTGT(ctx context.Context, port int, dir string, targets ...Target) (*TG
 	env := append(os.Environ(), "TGT_IPC_SOCKET="+filepath.Join(dir, "tgtd.socket"))
 	// tgtd ignores SIGTERM while it has targets; CommandContext kills it.
 	ctx, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, "tgtd", "-f", "--iscsi", portals(port))
+	cmd := command(ctx, "tgtd", "-f", "--iscsi", portals)
 	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing outlives a test that is killed
 	if err := cmd.Start(); err != nil {

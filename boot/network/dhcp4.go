@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net"
 	"time"
@@ -70,22 +69,25 @@ func (d *dhcp4) lease(ctx context.Context, hostname string) (*answer, error) {
 	discover := d.discover(hostname)
 	for {
 		offer, err := d.exchange(ctx, discover, 0, "offer", func(m *dhcpv4.DHCPv4) bool {
-			return m.MessageType() == dhcpv4.MessageTypeOffer && d.sane(m, "offer")
+			return messageType(m) == dhcpv4.MessageTypeOffer && d.sane(m, "offer")
 		})
 		if err != nil {
 			return nil, err
 		}
 		d.offers++
-		server := offer.Options.Get(dhcpv4.OptionServerIdentifier)
+		server := option(offer, byte(dhcpv4.OptionServerIdentifier))
 		request := *discover
-		request.Options = maps.Clone(discover.Options)
-		request.UpdateOption(dhcpv4.OptMessageType(dhcpv4.MessageTypeRequest))
-		request.UpdateOption(dhcpv4.OptRequestedIPAddress(offer.YourIPAddr))
-		request.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionServerIdentifier, server))
+		request.Options = dhcpv4.Options{}
+		for code, value := range discover.Options {
+			request.Options[code] = value
+		}
+		request.Options[byte(dhcpv4.OptionDHCPMessageType)] = []byte{byte(dhcpv4.MessageTypeRequest)}
+		request.Options[byte(dhcpv4.OptionRequestedIPAddress)] = offer.YourIPAddr.To4()
+		request.Options[byte(dhcpv4.OptionServerIdentifier)] = server
 		ack, err := d.exchange(ctx, &request, 3, "acknowledgement", func(m *dhcpv4.DHCPv4) bool {
-			return bytes.Equal(m.Options.Get(dhcpv4.OptionServerIdentifier), server) &&
-				(m.MessageType() == dhcpv4.MessageTypeNak ||
-					m.MessageType() == dhcpv4.MessageTypeAck && d.sane(m, "acknowledgement"))
+			return bytes.Equal(option(m, byte(dhcpv4.OptionServerIdentifier)), server) &&
+				(messageType(m) == dhcpv4.MessageTypeNak ||
+					messageType(m) == dhcpv4.MessageTypeAck && d.sane(m, "acknowledgement"))
 		})
 		switch {
 		case errors.Is(err, errNoAnswer):
@@ -93,7 +95,7 @@ func (d *dhcp4) lease(ctx context.Context, hostname string) (*answer, error) {
 			continue
 		case err != nil:
 			return nil, err
-		case ack.MessageType() == dhcpv4.MessageTypeAck:
+		case messageType(ack) == dhcpv4.MessageTypeAck:
 			return parseAnswer(ack)
 		}
 		d.naks++
@@ -116,27 +118,28 @@ func (d *dhcp4) discover(hostname string) *dhcpv4.DHCPv4 {
 		OpCode:       dhcpv4.OpcodeBootRequest,
 		HWType:       unix.ARPHRD_ETHER,
 		ClientHWAddr: d.mac,
-		Options:      dhcpv4.Options{},
+		Options: dhcpv4.Options{
+			byte(dhcpv4.OptionDHCPMessageType):        {byte(dhcpv4.MessageTypeDiscover)},
+			byte(dhcpv4.OptionMaximumDHCPMessageSize): {maxMessage >> 8, maxMessage & 0xff},
+			byte(dhcpv4.OptionClientIdentifier):       append([]byte{unix.ARPHRD_ETHER}, d.mac...),
+			byte(dhcpv4.OptionParameterRequestList): {
+				byte(dhcpv4.OptionSubnetMask),
+				byte(dhcpv4.OptionClasslessStaticRoute), // before the router (RFC 3442)
+				byte(dhcpv4.OptionRouter),
+				byte(dhcpv4.OptionDomainNameServer),
+				byte(dhcpv4.OptionHostName),
+				byte(dhcpv4.OptionDomainName),
+				byte(dhcpv4.OptionRootPath),
+				byte(dhcpv4.OptionInterfaceMTU),
+				byte(dhcpv4.OptionIPAddressLeaseTime),
+				byte(dhcpv4.OptionServerIdentifier),
+				optionInitiatorName,
+			},
+		},
 	}
 	binary.BigEndian.PutUint32(m.TransactionID[:], rand.Uint32())
-	m.UpdateOption(dhcpv4.OptMessageType(dhcpv4.MessageTypeDiscover))
-	m.UpdateOption(dhcpv4.OptMaxMessageSize(maxMessage))
-	m.UpdateOption(dhcpv4.OptClientIdentifier(append([]byte{unix.ARPHRD_ETHER}, d.mac...)))
-	m.UpdateOption(dhcpv4.OptParameterRequestList(
-		dhcpv4.OptionSubnetMask,
-		dhcpv4.OptionClasslessStaticRoute, // before the router (RFC 3442)
-		dhcpv4.OptionRouter,
-		dhcpv4.OptionDomainNameServer,
-		dhcpv4.OptionHostName,
-		dhcpv4.OptionDomainName,
-		dhcpv4.OptionRootPath,
-		dhcpv4.OptionInterfaceMTU,
-		dhcpv4.OptionIPAddressLeaseTime,
-		dhcpv4.OptionServerIdentifier,
-		optionInitiatorName,
-	))
 	if hostname != "" {
-		m.UpdateOption(dhcpv4.OptHostName(hostname))
+		m.Options[byte(dhcpv4.OptionHostName)] = []byte(hostname)
 	}
 	return m
 }

@@ -16,13 +16,7 @@ import (
 
 // find waits until the NIC that cfg means is there.
 func (h host) find(ctx context.Context, cfg Config, p Progress) (link, error) {
-	who := "the only NIC"
-	switch {
-	case cfg.Name != "":
-		who = "NIC " + cfg.Name
-	case cfg.MAC != nil:
-		who = "NIC with MAC " + cfg.MAC.String()
-	}
+	who := cfg.who()
 	var found *link
 	var present []link
 	start := time.Now()
@@ -47,6 +41,17 @@ func (h host) find(ctx context.Context, cfg Config, p Progress) (link, error) {
 	default:
 		return link{}, &Error{who, "cannot be looked for", err}
 	}
+}
+
+// who names the NIC that cfg means.
+func (cfg Config) who() string {
+	switch {
+	case cfg.Name != "":
+		return "NIC " + cfg.Name
+	case cfg.MAC != nil:
+		return "NIC with MAC " + cfg.MAC.String()
+	}
+	return "the only NIC"
 }
 
 // choose picks the NIC that cfg means, or returns nil when it is not there. A
