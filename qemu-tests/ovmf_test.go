@@ -127,18 +127,46 @@ func (s *scene) trunk(vlan uint16) []string {
 	return []string{"-netdev", netdev, "-device", "virtio-net-pci,netdev=trunk,mac=" + secondMAC + NoROM}
 }
 
+// ovmf returns a machine that boots the product's image by OVMF, which has
+// logged in by one attempt.
+func (s *scene) ovmf(a Attempt) Machine {
+	s.t.Helper()
+	o := OVMF{Initiator: initiatorName, Attempts: []Attempt{a}}
+	uefi, err := s.MakeOVMF(s.dir, s.image, o, "rd.iscsi.firmware", "rd.emergency=poweroff")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return Machine{Dir: s.dir, UEFI: uefi}
+}
+
 // TestIBFTFromOVMF boots by the table of OVMF's own iSCSI driver.
 func TestIBFTFromOVMF(t *testing.T) {
 	s := newScene(t)
 	target := s.chap16(true)
 	port := s.lio(target)
-	o := OVMF{Initiator: initiatorName, Attempts: []Attempt{dhcpAttempt(GuestMAC, port, target)}}
-	uefi, err := s.MakeOVMF(s.dir, s.image, o, "rd.iscsi.firmware", "rd.emergency=poweroff")
-	if err != nil {
-		t.Fatal(err)
-	}
-	report, console := s.boot(Machine{Dir: s.dir, UEFI: uefi})
+	report, console := s.boot(s.ovmf(dhcpAttempt(GuestMAC, port, target)))
 	checkRoot(t, report, console, port, target)
 	shows(t, console, "iBFT (ACPI)", "efi: EFI v2")
 	noSecret(t, console, target)
+}
+
+// The table has the NIC's link-local address alone.
+func TestIBFTFromOVMFWithIPv6(t *testing.T) {
+	s := newScene(t)
+	if !hasIPv6() {
+		t.Skip("this host has no IPv6 loopback")
+	}
+	target := s.target()
+	portal := netip.AddrPortFrom(netip.MustParseAddr("fec0::2"), s.tgt(target))
+	report, console := s.boot(s.ovmf(Attempt{MAC: GuestMAC, Portal: portal, Target: target}))
+	shows(t, console, "iBFT (ACPI)")
+	for name, want := range map[string]string{
+		"/etc/root-name": t.Name(),
+		"/sys/class/iscsi_connection/connection*/persistent_address": "fec0::2",
+		"/sys/class/iscsi_session/session*/recovery_tmo":             "86400",
+	} {
+		if got := report.Text(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
 }
