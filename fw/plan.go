@@ -119,7 +119,7 @@ type Target struct {
 	Port        uint16
 	LUN         ibft.LUN
 	AnyLUN      bool // no source names the LUN: where 0 is no disk, another is as good
-	NIC         int // index into Plan.NICs; -1: whichever has the route
+	NIC         int  // index into Plan.NICs; -1: whichever has the route
 	CHAP        *CHAP
 	Session     string // the session that an adapter or another program runs to it already, "session1"; empty: none
 	Valid, Boot bool   // the firmware's flags
