@@ -49,7 +49,7 @@ func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), up: map[int]*network.Result{}}
+	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), load: drivers.loader.Load, up: map[int]*network.Result{}}
 	return firstOf(ctx, c, plan.Targets, limit, func(t fw.Target, wait func()) (*Path, error) {
 		return tryTarget(ctx, c, plan, t, &nics, drivers, wait)
 	})

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +27,73 @@ func (n *nic) addAddress(p netip.Prefix) error {
 		n.addresses = append(n.addresses, p)
 	}
 	return nil
+}
+
+// wanted returns the routes that DHCP gave and those that cfg adds to them, and
+// cfg's gateway of the default route, as addRoutes takes them.
+func (n *nic) wanted(routes []route, cfg Config) ([]route, netip.Addr) {
+	gateway := cfg.Gateway
+	if cfg.Narrow {
+		routes, gateway = n.narrow(routes, gateway, cfg.Peers), netip.Addr{}
+	}
+	for _, r := range cfg.Routes {
+		if r.Gateway.IsValid() && !n.onLink(r.Gateway) {
+			n.p.Printf("%s: the route %s is left out: its gateway is not on this link", n.name, route{r.Destination, r.Gateway})
+			continue
+		}
+		routes = append(routes, route{r.Destination, r.Gateway})
+	}
+	if cfg.Loose {
+		for _, peer := range cfg.Peers {
+			if n.onLink(peer) && !peer.IsLinkLocalUnicast() {
+				routes = append(routes, route{to: host32(peer)})
+			}
+		}
+	}
+	return routes, gateway
+}
+
+// narrow puts host routes to the peers in place of the default routes, of which
+// gateway, when valid, is one.
+func (n *nic) narrow(routes []route, gateway netip.Addr, peers []netip.Addr) []route {
+	if gateway.IsValid() {
+		routes = append([]route{{netip.PrefixFrom(zero(gateway), 0), gateway}}, routes...)
+	}
+	var out []route
+	done := map[netip.Addr]bool{}
+	for _, r := range routes {
+		if r.to.Bits() != 0 {
+			out = append(out, r)
+			continue
+		}
+		for _, peer := range peers {
+			if peer.Is4() == r.to.Addr().Is4() && !n.onLink(peer) && !peer.IsLinkLocalUnicast() && !done[peer] {
+				done[peer] = true
+				out = append(out, route{host32(peer), r.via})
+			}
+		}
+	}
+	return out
+}
+
+// onLink says whether an address is in one of the NIC's subnets.
+func (n *nic) onLink(a netip.Addr) bool {
+	return a.Is6() && a.IsLinkLocalUnicast() || slices.ContainsFunc(n.addresses, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// loosen lets the NIC share its subnet with another: packets that come by the
+// other's way are taken (RFC 3704, 2.4), and only its own addresses are
+// answered for and named in ARP (kernel, networking/ip-sysctl.rst).
+func (n *nic) loosen(procfs string) {
+	for _, set := range [][2]string{{"rp_filter", "2"}, {"arp_ignore", "1"}, {"arp_announce", "2"}} {
+		file := filepath.Join(procfs, "sys/net/ipv4/conf", n.name, set[0])
+		before := readFile(file)
+		if err := os.WriteFile(file, []byte(set[1]), 0); err != nil {
+			n.p.Printf("warning: %v", err)
+			continue
+		}
+		n.onFailure(func() error { return os.WriteFile(file, []byte(before), 0) })
+	}
 }
 
 // addRoutes adds the routes that DHCP gave, with gateway, when valid, in place
@@ -107,6 +176,9 @@ func (n *nic) addRoute(r route) error {
 		n.onFailure(func() error { return delRoute(n.index, r) })
 	case !errors.Is(err, unix.EEXIST):
 		return n.fail(err, "cannot have the route to %s", r)
+	}
+	if made := (Route{r.to, r.via}); !slices.Contains(n.routes, made) {
+		n.routes = append(n.routes, made)
 	}
 	return nil
 }

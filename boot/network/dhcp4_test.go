@@ -30,11 +30,16 @@ func TestDHCP(t *testing.T) {
 		res := w.mustUp(Config{MAC: must(net.ParseMAC("52:54:00:00:00:01")), DHCP: true, Peers: []netip.Addr{addr("192.0.2.1")}})
 		want := &Result{Name: "near0", Index: res.Index, MAC: must(net.ParseMAC("52:54:00:00:00:01")), Driver: "virtio_net",
 			MTU: 1420, Address: []netip.Prefix{prefix("10.9.0.55/24")}, Gateway: addr("10.9.0.1"),
-			DNS: []netip.Addr{addr("10.9.0.1"), addr("10.9.0.3")}, Hostname: "node5",
-			Lease: &Lease{Server: addr("10.9.0.1"), Duration: time.Hour, Domain: "example.org",
+			Routes: []Route{{prefix("0.0.0.0/0"), addr("10.9.0.1")}},
+			DNS:    []netip.Addr{addr("10.9.0.1"), addr("10.9.0.3")}, Hostname: "node5",
+			Lease: &Lease{Server: addr("10.9.0.1"), Duration: time.Hour, Renew: 30 * time.Minute, Rebind: 52*time.Minute + 30*time.Second,
+				Acquired: res.Lease.Acquired, ClientID: []byte{1, 0x52, 0x54, 0, 0, 0, 1}, Domain: "example.org",
 				RootPath: "iscsi:10.9.0.1::::iqn.2026-01.org.example:root", InitiatorName: "iqn.2026-01.org.example:node5"}}
 		if d := cmp.Diff(want, res, compareAddr); d != "" {
 			t.Errorf("result (-want +got):\n%s", d)
+		}
+		if res.Lease.Acquired.IsZero() {
+			t.Error("the lease has no beginning")
 		}
 		if d := cmp.Diff(state{Up: true, MTU: 1420, Addresses: []string{"10.9.0.55/24"},
 			Routes: []string{"default via 10.9.0.1", "10.9.0.0/24"}}, w.state()); d != "" {

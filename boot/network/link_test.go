@@ -19,7 +19,8 @@ func TestStatic(t *testing.T) {
 		res := w.mustUp(Config{Name: "near0", MTU: 1400, Address: []netip.Prefix{prefix("10.9.0.2/24")},
 			Gateway: addr("10.9.0.1"), Hostname: "node1", Peers: []netip.Addr{addr("192.0.2.1")}})
 		want := &Result{Name: "near0", Index: res.Index, MAC: must(net.ParseMAC("52:54:00:00:00:01")), Driver: "virtio_net",
-			MTU: 1400, Address: []netip.Prefix{prefix("10.9.0.2/24")}, Gateway: addr("10.9.0.1"), Hostname: "node1"}
+			MTU: 1400, Address: []netip.Prefix{prefix("10.9.0.2/24")}, Gateway: addr("10.9.0.1"), Hostname: "node1",
+			Routes: []Route{{prefix("0.0.0.0/0"), addr("10.9.0.1")}}}
 		if d := cmp.Diff(want, res, compareAddr); d != "" {
 			t.Errorf("result (-want +got):\n%s", d)
 		}

@@ -1,0 +1,241 @@
+package network
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Bond says which NICs are one.
+type Bond struct {
+	Name    string
+	Ports   []string // interface names or MACs
+	Options []Option // of the bonding driver: mode, miimon, … (kernel, networking/bonding.rst)
+	MTU     int      // 0: as it is
+}
+
+// Option is one of the bonding driver's. The addresses of arp_ip_target are
+// divided by semicolons.
+type Option struct{ Name, Value string }
+
+// portGrace is how long the boot waits for the other ports of a bond when one
+// is there.
+const portGrace = 5 * time.Second
+
+// port is what looks for a port of a bond.
+func (b Bond) port(selector string) Config {
+	cfg := Config{Name: selector, Bonds: []Bond{b}}
+	if mac, err := net.ParseMAC(selector); err == nil {
+		cfg.Name, cfg.MAC = "", mac
+	}
+	return cfg
+}
+
+// has says whether a NIC is to be a port of the bond.
+func (b Bond) has(h host, l link) bool {
+	l.master = 0
+	return slices.ContainsFunc(b.Ports, func(selector string) bool {
+		found, err := h.choose(b.port(selector), []link{l})
+		return err == nil && found != nil
+	})
+}
+
+// bond makes a bond of those of its ports that are there, and returns it before
+// it is set up. first, unless it is zero, is the port whose MAC the bond is to
+// have. A bond that has ports already keeps its options. The NIC that is
+// returned is never nil: it has what is to be undone.
+func (h host) bond(ctx context.Context, cfg Config, b Bond, first link, p Progress) (*nic, error) {
+	n := &nic{link: link{name: b.Name}, p: p, keepLink: cfg.KeepLink}
+	ports, err := h.ports(ctx, cfg, b, p)
+	if err != nil {
+		return n, err
+	}
+	// The kernel gives a bond the MAC of its first port.
+	if i := slices.IndexFunc(ports, func(l link) bool { return l.index == first.index }); i > 0 {
+		ports[0], ports[i] = ports[i], ports[0]
+	}
+	if err := n.findBond(cfg, b); err != nil {
+		return n, err
+	}
+	if !slices.ContainsFunc(ports, func(l link) bool { return l.master == n.index }) {
+		if err := h.setOptions(n, b.Options); err != nil {
+			return n, err
+		}
+	}
+	if err := n.setMTU(b.MTU); err != nil {
+		return n, n.fail(err, "cannot have MTU %d; check the MTU in bond=", b.MTU)
+	}
+	var failed error
+	for _, l := range ports {
+		if err := n.enslave(l); err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		n.ports = append(n.ports, l.name)
+	}
+	if n.ports == nil {
+		return n, failed
+	}
+	if failed != nil {
+		p.Printf("warning: %v", failed)
+	}
+	if n.link, err = getLink(n.index); err != nil {
+		return n, n.fail(err, "cannot be looked at")
+	}
+	return n, nil
+}
+
+// ports waits until one of the bond's ports is there, and a little longer for
+// the others: one that is missing must not cost the boot.
+func (h host) ports(ctx context.Context, cfg Config, b Bond, p Progress) (ports []link, err error) {
+	var missing []string
+	look := func() error {
+		links, err := listLinks()
+		if err != nil {
+			return err
+		}
+		ports, missing = nil, nil
+		for _, selector := range b.Ports {
+			l, err := h.choose(b.port(selector), links)
+			switch {
+			case err != nil:
+				return err
+			case l == nil:
+				missing = append(missing, selector)
+			case !slices.ContainsFunc(ports, func(o link) bool { return o.index == l.index }):
+				ports = append(ports, *l)
+			}
+		}
+		return nil
+	}
+	err = await(ctx, p, "a port of "+b.Name, cfg.LinkTimeout, func() (bool, error) {
+		err := look()
+		return ports != nil, err
+	})
+	if err == nil {
+		err = await(ctx, p, "the other ports of "+b.Name, min(portGrace, cfg.LinkTimeout), func() (bool, error) {
+			err := look()
+			return missing == nil, err
+		})
+	}
+	var refused *Error
+	switch {
+	case err == nil:
+		return ports, nil
+	case errors.As(err, &refused):
+		return nil, err
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && ports != nil:
+		p.Printf("warning: %s goes without %s: not there", b.Name, strings.Join(missing, ", "))
+		return ports, nil
+	case errors.Is(err, context.DeadlineExceeded):
+		links, _ := listLinks()
+		return nil, &Error{b.Name, fmt.Sprintf("none of its ports %s appeared within %s; present: %s",
+			strings.Join(b.Ports, ", "), seconds(cfg.LinkTimeout), h.describe(links)), err}
+	}
+	return nil, &Error{b.Name, "its ports cannot be looked for", err}
+}
+
+// findBond takes the bond that is there, or makes it.
+func (n *nic) findBond(cfg Config, b Bond) error {
+	links, err := listLinks()
+	if err != nil {
+		return n.fail(err, "cannot be looked for")
+	}
+	i := slices.IndexFunc(links, func(l link) bool { return l.name == b.Name })
+	switch {
+	case i < 0:
+		if n.link, err = n.create(b.Name, "bonding", cfg.Load, newLinkRequest(b.Name, "bond")); err != nil {
+			return err
+		}
+		index := n.index
+		n.onLinkFailure(func() error { return delLink(index) })
+	case links[i].kind == "bond":
+		n.link = links[i]
+	default:
+		return n.fail(nil, "it is no bond, and bond= wants one of that name")
+	}
+	return nil
+}
+
+// enslave makes a NIC a port of the bond, unless it is.
+func (n *nic) enslave(l link) error {
+	port := &nic{link: l}
+	switch {
+	case l.master == n.index:
+		return nil
+	case l.master != 0:
+		return port.fail(nil, "it is part of another bond or bridge, and not of %s", n.name)
+	}
+	if l.up() { // the driver takes a NIC that is down only
+		have, err := listAddresses(l.index)
+		if err != nil {
+			return port.fail(err, "its addresses cannot be read")
+		}
+		if len(have) > 0 {
+			return port.fail(nil, "it has the address %s already, and does not go into %s", have[0], n.name)
+		}
+		if err := setUp(l.index, false); err != nil {
+			return port.fail(err, "cannot be taken down to go into %s", n.name)
+		}
+		n.onLinkFailure(func() error { return setUp(l.index, true) })
+	}
+	if err := setMaster(l.index, n.index); err != nil {
+		return port.fail(err, "cannot go into %s; check the kernel log", n.name)
+	}
+	n.onLinkFailure(func() error { return setMaster(l.index, 0) })
+	return nil
+}
+
+// setOptions writes the options of a bond without ports. The mode comes first,
+// and what watches the links second: others hang on them. Without a watch a
+// dead link would never be left, so there is one.
+func (h host) setOptions(n *nic, options []Option) error {
+	rank := func(o Option) int {
+		switch o.Name {
+		case "mode":
+			return 0
+		case "miimon", "arp_interval":
+			return 1
+		}
+		return 2
+	}
+	options = slices.Clone(options)
+	if !slices.ContainsFunc(options, func(o Option) bool { return rank(o) == 1 }) {
+		options = append(options, Option{"miimon", "100"}) // ms
+	}
+	slices.SortStableFunc(options, func(a, b Option) int { return cmp.Compare(rank(a), rank(b)) })
+	for _, o := range options {
+		if o.Name == "max_bonds" { // the module's, not a bond's
+			continue
+		}
+		values := []string{o.Value}
+		if o.Name == "arp_ip_target" || o.Name == "ns_ip6_target" {
+			values = strings.Split("+"+strings.ReplaceAll(o.Value, ";", ";+"), ";")
+		}
+		for _, v := range values {
+			if err := h.setOption(n.name, o.Name, v); err != nil {
+				return n.fail(err, "cannot have %s=%s; check bond= and the kernel log", o.Name, o.Value)
+			}
+		}
+	}
+	return nil
+}
+
+func (h host) setOption(bond, name, value string) error {
+	if strings.ContainsAny(name, "/.") {
+		return os.ErrInvalid
+	}
+	f, err := os.OpenFile(filepath.Join(h.sysfs, "class/net", bond, "bonding", name), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
+}
