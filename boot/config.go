@@ -219,7 +219,7 @@ func sharesSubnet(plan *fw.Plan, index int) bool {
 	for i, other := range plan.NICs {
 		for _, theirs := range other.Address {
 			for _, ours := range plan.NICs[index].Address {
-				if i != index && ours.Addr().Is4() && ours.Overlaps(theirs) {
+				if i != index && ours.Addr().Is4() && ours.Contains(theirs.Addr()) {
 					return true
 				}
 			}

@@ -60,15 +60,13 @@ func (n *nic) narrow(routes []route, gateway netip.Addr, peers []netip.Addr) []r
 		routes = append([]route{{netip.PrefixFrom(zero(gateway), 0), gateway}}, routes...)
 	}
 	var out []route
-	done := map[netip.Addr]bool{}
 	for _, r := range routes {
 		if r.to.Bits() != 0 {
 			out = append(out, r)
 			continue
 		}
 		for _, peer := range peers {
-			if peer.Is4() == r.to.Addr().Is4() && !n.onLink(peer) && !peer.IsLinkLocalUnicast() && !done[peer] {
-				done[peer] = true
+			if peer.Is4() == r.to.Addr().Is4() && !n.onLink(peer) && !peer.IsLinkLocalUnicast() {
 				out = append(out, route{host32(peer), r.via})
 			}
 		}

@@ -1,7 +1,6 @@
 package network
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -203,24 +202,20 @@ func (h host) setOptions(n *nic, options []Option) error {
 			return 0
 		case "miimon", "arp_interval":
 			return 1
+		case "max_bonds": // the module's, not a bond's
+			return -1
 		}
 		return 2
 	}
-	options = slices.Clone(options)
 	if !slices.ContainsFunc(options, func(o Option) bool { return rank(o) == 1 }) {
-		options = append(options, Option{"miimon", "100"}) // ms
+		options = append([]Option{{"miimon", "100"}}, options...) // ms
 	}
-	slices.SortStableFunc(options, func(a, b Option) int { return cmp.Compare(rank(a), rank(b)) })
-	for _, o := range options {
-		if o.Name == "max_bonds" { // the module's, not a bond's
-			continue
-		}
-		values := []string{o.Value}
-		if o.Name == "arp_ip_target" || o.Name == "ns_ip6_target" {
-			values = strings.Split("+"+strings.ReplaceAll(o.Value, ";", ";+"), ";")
-		}
-		for _, v := range values {
-			if err := h.setOption(n.name, o.Name, v); err != nil {
+	for now := range 3 {
+		for _, o := range options {
+			if rank(o) != now {
+				continue
+			}
+			if err := h.setOption(n.name, o); err != nil {
 				return n.fail(err, "cannot have %s=%s; check bond= and the kernel log", o.Name, o.Value)
 			}
 		}
@@ -228,14 +223,24 @@ func (h host) setOptions(n *nic, options []Option) error {
 	return nil
 }
 
-func (h host) setOption(bond, name, value string) error {
-	if strings.ContainsAny(name, "/.") {
+// setOption writes one option; of a list of addresses each is added.
+func (h host) setOption(bond string, o Option) error {
+	if strings.ContainsAny(o.Name, "/.") {
 		return os.ErrInvalid
 	}
-	f, err := os.OpenFile(filepath.Join(h.sysfs, "class/net", bond, "bonding", name), os.O_WRONLY, 0)
+	values := []string{o.Value}
+	if o.Name == "arp_ip_target" || o.Name == "ns_ip6_target" {
+		values = strings.Split("+"+strings.ReplaceAll(o.Value, ";", ";+"), ";")
+	}
+	f, err := os.OpenFile(filepath.Join(h.sysfs, "class/net", bond, "bonding", o.Name), os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(value)
-	return errors.Join(err, f.Close())
+	defer f.Close()
+	for _, v := range values {
+		if _, err := f.WriteAt([]byte(v), 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }

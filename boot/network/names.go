@@ -56,12 +56,12 @@ func (h host) udevNames(l link) []string {
 
 // slot returns the number of the slot that a PCI function sits in, or "".
 func (h host) slot(function string) string {
-	files, _ := filepath.Glob(filepath.Join(h.sysfs, "bus/pci/slots/*/address"))
-	for _, f := range files {
-		at := strings.TrimSpace(readFile(f))
-		slot := filepath.Base(filepath.Dir(f))
-		if _, err := strconv.ParseUint(slot, 10, 32); err == nil && at != "" && strings.HasPrefix(function, at+".") {
-			return slot
+	slots := filepath.Join(h.sysfs, "bus/pci/slots")
+	entries, _ := os.ReadDir(slots) // most machines have none
+	for _, e := range entries {
+		at := strings.TrimSpace(readFile(filepath.Join(slots, e.Name(), "address")))
+		if _, err := strconv.ParseUint(e.Name(), 10, 32); err == nil && at != "" && strings.HasPrefix(function, at+".") {
+			return e.Name()
 		}
 	}
 	return ""

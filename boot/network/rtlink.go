@@ -90,7 +90,7 @@ func parseLink(m []byte) (link, error) {
 	for _, a := range attrs {
 		switch a.Attr.Type &^ unix.NLA_F_NESTED {
 		case unix.IFLA_IFNAME:
-			l.name = nl.BytesToString(a.Value)
+			l.name = unix.ByteSliceToString(a.Value)
 		case unix.IFLA_ADDRESS:
 			l.mac = a.Value
 		case unix.IFLA_PERM_ADDRESS:
@@ -105,7 +105,7 @@ func parseLink(m []byte) (link, error) {
 			names, _ := nl.ParseRouteAttr(a.Value)
 			for _, n := range names {
 				if n.Attr.Type == unix.IFLA_ALT_IFNAME {
-					l.alt = append(l.alt, nl.BytesToString(n.Value))
+					l.alt = append(l.alt, unix.ByteSliceToString(n.Value))
 				}
 			}
 		case unix.IFLA_MASTER:
@@ -126,7 +126,7 @@ func parseLinkInfo(b []byte) (kind string, vlan uint16) {
 	for _, a := range attrs {
 		switch {
 		case a.Attr.Type == unix.IFLA_INFO_KIND:
-			kind = nl.BytesToString(a.Value)
+			kind = unix.ByteSliceToString(a.Value)
 		case a.Attr.Type&^unix.NLA_F_NESTED == unix.IFLA_INFO_DATA && kind == "vlan":
 			data, _ := nl.ParseRouteAttr(a.Value)
 			for _, d := range data {
