@@ -273,3 +273,49 @@ func TestReady(t *testing.T) {
 		}
 	}
 }
+
+// With KeepLink a failure undoes what is beside the link alone, and the next
+// attempt finds the link up.
+func TestKeepLink(t *testing.T) {
+	inNamespace(t, func(t *testing.T, w *world) {
+		cfg := Config{Name: "near0", MTU: 1400, KeepLink: true, Address: []netip.Prefix{prefix("10.9.0.2/24")},
+			SetMAC: must(net.ParseMAC("02:00:00:00:00:07")), Gateway: addr("10.9.0.2")}
+		if _, err := w.up(cfg); err == nil {
+			t.Fatal("no error")
+		}
+		if d := cmp.Diff(state{Up: true, MTU: 1400}, w.state()); d != "" {
+			t.Errorf("NIC (-want +got):\n%s", d)
+		}
+		before := must(getLink(must(linkNamed("near0")).index))
+		cfg.Gateway = addr("10.9.0.1")
+		res := w.mustUp(cfg)
+		if after := must(getLink(res.Index)); after.changes != before.changes {
+			t.Errorf("the carrier went and came back: %d, then %d", before.changes, after.changes)
+		}
+		if res.MAC.String() != "02:00:00:00:00:07" {
+			t.Errorf("MAC %s", res.MAC)
+		}
+		ping(t, "10.9.0.1")
+	})
+}
+
+func TestSetMAC(t *testing.T) {
+	inNamespace(t, func(t *testing.T, w *world) {
+		cfg := Config{Name: "near0", SetMAC: must(net.ParseMAC("02:00:00:00:00:07")), DHCP: true, DHCPTimeout: 50 * time.Millisecond}
+		if _, err := w.up(cfg); err == nil {
+			t.Fatal("no error")
+		}
+		if l := must(linkNamed("near0")); l.mac.String() != "52:54:00:00:00:01" || l.up() {
+			t.Errorf("left behind: %+v", l)
+		}
+		w.dnsmasq(dhcpRange, "--dhcp-host=id:01:02:00:00:00:00:07,10.9.0.57")
+		cfg.DHCPTimeout = 0
+		if res := w.mustUp(cfg); res.MAC.String() != "02:00:00:00:00:07" || res.Address[0] != prefix("10.9.0.57/24") {
+			t.Errorf("result %+v", res)
+		}
+		cfg = Config{Name: "near0", SetMAC: must(net.ParseMAC("01:00:00:00:00:07"))}
+		if _, err := w.up(cfg); err == nil || !strings.Contains(err.Error(), "cannot have MAC 01:00:00:00:00:07") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
