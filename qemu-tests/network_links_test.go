@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rootlun/rootlun/ibft"
 	"github.com/rootlun/rootlun/initramfs"
 )
 
@@ -40,4 +41,53 @@ func TestLinks(t *testing.T) {
 	if !strings.Contains(console, "tests ended: 0") || !strings.Contains(console, "--- PASS: TestBondFailure") || strings.Contains(console, "SKIP") {
 		t.Error(tail(console, 60))
 	}
+}
+
+// The firmware's VLAN, with a NIC that the table names by its PCI address alone,
+// beside another.
+func TestVLANStatic(t *testing.T) {
+	s := newScene(t)
+	far := s.far([]string{"10.7.0.1/24"})
+	target := s.target()
+	s.farTGT(far, target)
+	table := s.wireTable(target, ibft.OriginStatic, "10.7.0.9/24")
+	table.NICs[0].MAC, table.NICs[0].PCI, table.NICs[0].VLAN = [6]byte{}, 9<<3, 5
+	m := s.byTable(s.cable(nil, map[uint16]*Segment{5: far.Segments[0]}), table)
+	m.Plugs[0].NIC, m.Decoys = "virtio-net-pci,addr=9", []string{"virtio-net-pci"}
+	report, console := s.boot(m)
+	shows(t, console, "VLAN 5 over eth")
+	if len(report.Match("/sys/class/net/eth*.5/address")) != 1 {
+		t.Errorf("no VLAN:\n%s", report["$ ip address"])
+	}
+	s.has(report, "$ ip address", "inet 10.7.0.9/24 scope global eth")
+}
+
+// The firmware's VLAN by DHCP; another VLAN and untagged frames have servers
+// too, which must not be heard.
+func TestVLANByDHCP(t *testing.T) {
+	s := newScene(t)
+	far := s.far([]string{"10.7.0.1/24"}, []string{"10.8.0.1/24"}, []string{"10.9.0.1/24"})
+	target := s.target()
+	s.farTGT(far, target)
+	s.dnsmasq(far, dhcpRange, "--dhcp-range=10.8.0.100,10.8.0.200,255.255.255.0", "--dhcp-range=10.9.0.100,10.9.0.200,255.255.255.0")
+	table := s.wireTable(target, ibft.OriginDHCP, "")
+	table.NICs[0].VLAN = 5
+	seg := far.Segments
+	report, _ := s.boot(s.byTable(s.cable(seg[1], map[uint16]*Segment{5: seg[0], 6: seg[2]}), table))
+	s.has(report, "$ ip address", "scope global eth0.5")
+	if text := report["$ ip address"]; strings.Contains(text, "10.8.0.") || strings.Contains(text, "10.9.0.") {
+		t.Errorf("addresses of other networks:\n%s", text)
+	}
+}
+
+// ip= names the NIC as udev would.
+func TestPredictableName(t *testing.T) {
+	s := newScene(t)
+	far := s.far([]string{"10.7.0.1/24"})
+	s.farTGT(far, s.target())
+	m := s.wired(s.cable(far.Segments[0], nil), "ip=10.7.0.9:::255.255.255.0::enp0s9:none",
+		"rd.iscsi.initiator="+initiatorName, "netroot=iscsi:10.7.0.1:::1:"+targetName)
+	m.Plugs[0].NIC, m.Decoys = "virtio-net-pci,addr=9", []string{"virtio-net-pci"}
+	_, console := s.boot(m)
+	shows(t, console, "enp0s9 is named eth")
 }

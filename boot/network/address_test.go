@@ -195,7 +195,7 @@ func TestLoose(t *testing.T) {
 			return s
 		}
 		before := read()
-		cfg := Config{Name: "near0", Loose: true, Address: []netip.Prefix{prefix("10.9.0.2/24")}, Gateway: addr("10.9.0.2")}
+		cfg := Config{Name: "near0", Loose: true, Address: []netip.Prefix{prefix("10.9.0.2/24"), prefix("fd09::2/64")}, Gateway: addr("fd09::2")}
 		if _, err := w.up(cfg); err == nil {
 			t.Error("no error")
 		}

@@ -278,8 +278,8 @@ func TestReady(t *testing.T) {
 // attempt finds the link up.
 func TestKeepLink(t *testing.T) {
 	inNamespace(t, func(t *testing.T, w *world) {
-		cfg := Config{Name: "near0", MTU: 1400, KeepLink: true, Address: []netip.Prefix{prefix("10.9.0.2/24")},
-			SetMAC: must(net.ParseMAC("02:00:00:00:00:07")), Gateway: addr("10.9.0.2")}
+		cfg := Config{Name: "near0", MTU: 1400, KeepLink: true, Address: []netip.Prefix{prefix("10.9.0.2/24"), prefix("fd09::2/64")},
+			SetMAC: must(net.ParseMAC("02:00:00:00:00:07")), Gateway: addr("fd09::2")}
 		if _, err := w.up(cfg); err == nil {
 			t.Fatal("no error")
 		}
@@ -287,7 +287,7 @@ func TestKeepLink(t *testing.T) {
 			t.Errorf("NIC (-want +got):\n%s", d)
 		}
 		before := must(getLink(must(linkNamed("near0")).index))
-		cfg.Gateway = addr("10.9.0.1")
+		cfg.Gateway = addr("fd09::1")
 		res := w.mustUp(cfg)
 		if after := must(getLink(res.Index)); after.changes != before.changes {
 			t.Errorf("the carrier went and came back: %d, then %d", before.changes, after.changes)
