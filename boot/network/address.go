@@ -31,47 +31,37 @@ func (n *nic) addAddress(p netip.Prefix) error {
 
 // wanted returns the routes that DHCP gave and those that cfg adds to them, and
 // cfg's gateway of the default route, as addRoutes takes them.
-func (n *nic) wanted(routes []route, cfg Config) ([]route, netip.Addr) {
+func (n *nic) wanted(routes []route, cfg *Config) ([]route, netip.Addr) {
 	gateway := cfg.Gateway
 	if cfg.Narrow {
-		routes, gateway = n.narrow(routes, gateway, cfg.Peers), netip.Addr{}
+		for _, r := range routes {
+			if r.to.Bits() == 0 && !gateway.IsValid() {
+				gateway = r.via
+			}
+		}
+		routes = slices.DeleteFunc(routes, func(r route) bool { return r.to.Bits() == 0 })
+	}
+	for _, peer := range cfg.Peers {
+		near := n.onLink(peer)
+		switch {
+		case peer.IsLinkLocalUnicast():
+		case near && cfg.Loose:
+			routes = append(routes, route{to: host32(peer)})
+		case !near && cfg.Narrow && gateway.BitLen() == peer.BitLen():
+			routes = append(routes, route{host32(peer), gateway})
+		}
 	}
 	for _, r := range cfg.Routes {
-		if r.Gateway.IsValid() && !n.onLink(r.Gateway) {
-			n.p.Printf("%s: the route %s is left out: its gateway is not on this link", n.name, route{r.Destination, r.Gateway})
-			continue
+		if r := (route{r.Destination, r.Gateway}); !r.via.IsValid() || n.onLink(r.via) {
+			routes = append(routes, r)
+		} else {
+			n.p.Printf("%s: the route %s is left out: its gateway is not on this link", n.name, r)
 		}
-		routes = append(routes, route{r.Destination, r.Gateway})
 	}
-	if cfg.Loose {
-		for _, peer := range cfg.Peers {
-			if n.onLink(peer) && !peer.IsLinkLocalUnicast() {
-				routes = append(routes, route{to: host32(peer)})
-			}
-		}
+	if cfg.Narrow {
+		return routes, netip.Addr{}
 	}
 	return routes, gateway
-}
-
-// narrow puts host routes to the peers in place of the default routes, of which
-// gateway, when valid, is one.
-func (n *nic) narrow(routes []route, gateway netip.Addr, peers []netip.Addr) []route {
-	if gateway.IsValid() {
-		routes = append([]route{{netip.PrefixFrom(zero(gateway), 0), gateway}}, routes...)
-	}
-	var out []route
-	for _, r := range routes {
-		if r.to.Bits() != 0 {
-			out = append(out, r)
-			continue
-		}
-		for _, peer := range peers {
-			if peer.Is4() == r.to.Addr().Is4() && !n.onLink(peer) && !peer.IsLinkLocalUnicast() {
-				out = append(out, route{host32(peer), r.via})
-			}
-		}
-	}
-	return out
 }
 
 // onLink says whether an address is in one of the NIC's subnets.
@@ -175,9 +165,7 @@ func (n *nic) addRoute(r route) error {
 	case !errors.Is(err, unix.EEXIST):
 		return n.fail(err, "cannot have the route to %s", r)
 	}
-	if made := (Route{r.to, r.via}); !slices.Contains(n.routes, made) {
-		n.routes = append(n.routes, made)
-	}
+	n.routes = append(n.routes, Route{r.to, r.via})
 	return nil
 }
 

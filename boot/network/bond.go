@@ -29,47 +29,53 @@ type Option struct{ Name, Value string }
 const portGrace = 5 * time.Second
 
 // port is what looks for a port of a bond.
-func (b Bond) port(selector string) Config {
-	cfg := Config{Name: selector, Bonds: []Bond{b}}
-	if mac, err := net.ParseMAC(selector); err == nil {
-		cfg.Name, cfg.MAC = "", mac
+func (b *Bond) port(selector string) *Config {
+	mac, err := net.ParseMAC(selector)
+	if err == nil {
+		selector = ""
 	}
-	return cfg
+	return &Config{Name: selector, MAC: mac, Bonds: []Bond{*b}}
 }
 
 // has says whether a NIC is to be a port of the bond.
-func (b Bond) has(h host, l link) bool {
-	l.master = 0
-	return slices.ContainsFunc(b.Ports, func(selector string) bool {
-		found, err := h.choose(b.port(selector), []link{l})
-		return err == nil && found != nil
-	})
+func (b *Bond) has(h host, l *link) bool {
+	alone := *l
+	alone.master = 0
+	for _, selector := range b.Ports {
+		if found, err := h.choose(b.port(selector), []*link{&alone}); err == nil && found != nil {
+			return true
+		}
+	}
+	return false
 }
 
-// bond makes a bond of those of its ports that are there, and returns it before
-// it is set up. first, unless it is zero, is the port whose MAC the bond is to
-// have. A bond that has ports already keeps its options. The NIC that is
-// returned is never nil: it has what is to be undone.
-func (h host) bond(ctx context.Context, cfg Config, b Bond, first link, p Progress) (*nic, error) {
-	n := &nic{link: link{name: b.Name}, p: p, keepLink: cfg.KeepLink}
-	ports, err := h.ports(ctx, cfg, b, p)
+// bond makes n a bond of those of its ports that are there, before it is set up.
+// The port that n was before, if any, is the one whose MAC the bond gets. A bond
+// that has ports already keeps its options.
+func (h host) bond(ctx context.Context, cfg *Config, b *Bond, n *nic) error {
+	first := n.link
+	n.link = &link{name: b.Name}
+	ports, err := h.ports(ctx, cfg, b, n.p)
 	if err != nil {
-		return n, err
-	}
-	// The kernel gives a bond the MAC of its first port.
-	if i := slices.IndexFunc(ports, func(l link) bool { return l.index == first.index }); i > 0 {
-		ports[0], ports[i] = ports[i], ports[0]
+		return err
 	}
 	if err := n.findBond(cfg, b); err != nil {
-		return n, err
+		return err
 	}
-	if !slices.ContainsFunc(ports, func(l link) bool { return l.master == n.index }) {
+	fresh := true
+	for i, l := range ports {
+		fresh = fresh && l.master != n.index
+		if first != nil && l.index == first.index { // the kernel gives a bond the MAC of its first port
+			ports[0], ports[i] = ports[i], ports[0]
+		}
+	}
+	if fresh {
 		if err := h.setOptions(n, b.Options); err != nil {
-			return n, err
+			return err
 		}
 	}
 	if err := n.setMTU(b.MTU); err != nil {
-		return n, n.fail(err, "cannot have MTU %d; check the MTU in bond=", b.MTU)
+		return n.fail(err, "cannot have MTU %d; check the MTU in bond=", b.MTU)
 	}
 	var failed error
 	for _, l := range ports {
@@ -80,91 +86,71 @@ func (h host) bond(ctx context.Context, cfg Config, b Bond, first link, p Progre
 		n.ports = append(n.ports, l.name)
 	}
 	if n.ports == nil {
-		return n, failed
+		return n.fail(failed, "no NIC could become its port")
 	}
 	if failed != nil {
-		p.Printf("warning: %v", failed)
+		n.p.Printf("warning: %v", failed)
 	}
-	if n.link, err = getLink(n.index); err != nil {
-		return n, n.fail(err, "cannot be looked at")
-	}
-	return n, nil
+	return n.look()
 }
 
 // ports waits until one of the bond's ports is there, and a little longer for
 // the others: one that is missing must not cost the boot.
-func (h host) ports(ctx context.Context, cfg Config, b Bond, p Progress) (ports []link, err error) {
-	var missing []string
-	look := func() error {
+func (h host) ports(ctx context.Context, cfg *Config, b *Bond, p Progress) (ports []*link, err error) {
+	var missing string
+	enough := 1
+	look := func() (bool, error) {
 		links, err := listLinks()
-		if err != nil {
-			return err
-		}
-		ports, missing = nil, nil
+		ports, missing = nil, ""
 		for _, selector := range b.Ports {
-			l, err := h.choose(b.port(selector), links)
-			switch {
-			case err != nil:
-				return err
-			case l == nil:
-				missing = append(missing, selector)
-			case !slices.ContainsFunc(ports, func(o link) bool { return o.index == l.index }):
-				ports = append(ports, *l)
+			var l *link
+			if err == nil {
+				l, err = h.choose(b.port(selector), links)
+			}
+			if l == nil {
+				missing += " " + selector
+			} else if !slices.Contains(ports, l) {
+				ports = append(ports, l)
 			}
 		}
-		return nil
+		return missing == "" || len(ports) >= enough, err
 	}
-	err = await(ctx, p, "a port of "+b.Name, cfg.LinkTimeout, func() (bool, error) {
-		err := look()
-		return ports != nil, err
-	})
-	if err == nil {
-		err = await(ctx, p, "the other ports of "+b.Name, min(portGrace, cfg.LinkTimeout), func() (bool, error) {
-			err := look()
-			return missing == nil, err
-		})
+	if err = await(ctx, p, "a port of "+b.Name, cfg.LinkTimeout, look); err == nil && missing != "" {
+		enough = len(b.Ports)
+		err = await(ctx, p, "the other ports of "+b.Name, min(portGrace, cfg.LinkTimeout), look)
 	}
-	var refused *Error
 	switch {
 	case err == nil:
 		return ports, nil
-	case errors.As(err, &refused):
-		return nil, err
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && ports != nil:
-		p.Printf("warning: %s goes without %s: not there", b.Name, strings.Join(missing, ", "))
+		p.Printf("warning: %s goes without%s: not there", b.Name, missing)
 		return ports, nil
 	case errors.Is(err, context.DeadlineExceeded):
 		links, _ := listLinks()
-		return nil, &Error{b.Name, fmt.Sprintf("none of its ports %s appeared within %s; present: %s",
-			strings.Join(b.Ports, ", "), seconds(cfg.LinkTimeout), h.describe(links)), err}
+		return nil, &Error{b.Name, fmt.Sprintf("none of its ports%s appeared within %s; present: %s", missing, seconds(cfg.LinkTimeout), h.describe(links)), err}
 	}
 	return nil, &Error{b.Name, "its ports cannot be looked for", err}
 }
 
 // findBond takes the bond that is there, or makes it.
-func (n *nic) findBond(cfg Config, b Bond) error {
+func (n *nic) findBond(cfg *Config, b *Bond) error {
 	links, err := listLinks()
 	if err != nil {
 		return n.fail(err, "cannot be looked for")
 	}
-	i := slices.IndexFunc(links, func(l link) bool { return l.name == b.Name })
+	l := linkNamed(links, b.Name)
 	switch {
-	case i < 0:
-		if n.link, err = n.create(b.Name, "bonding", cfg.Load, newLinkRequest(b.Name, "bond")); err != nil {
-			return err
-		}
-		index := n.index
-		n.onLinkFailure(func() error { return delLink(index) })
-	case links[i].kind == "bond":
-		n.link = links[i]
-	default:
+	case l == nil:
+		return n.create(b.Name, "bonding", cfg, newLinkRequest(b.Name, "bond"))
+	case l.kind != "bond":
 		return n.fail(nil, "it is no bond, and bond= wants one of that name")
 	}
+	n.link = l
 	return nil
 }
 
 // enslave makes a NIC a port of the bond, unless it is.
-func (n *nic) enslave(l link) error {
+func (n *nic) enslave(l *link) error {
 	port := &nic{link: l}
 	switch {
 	case l.master == n.index:
@@ -207,7 +193,11 @@ func (h host) setOptions(n *nic, options []Option) error {
 		}
 		return 2
 	}
-	if !slices.ContainsFunc(options, func(o Option) bool { return rank(o) == 1 }) {
+	watched := false
+	for _, o := range options {
+		watched = watched || rank(o) == 1
+	}
+	if !watched {
 		options = append([]Option{{"miimon", "100"}}, options...) // ms
 	}
 	for now := range 3 {
@@ -232,13 +222,8 @@ func (h host) setOption(bond string, o Option) error {
 	if o.Name == "arp_ip_target" || o.Name == "ns_ip6_target" {
 		values = strings.Split("+"+strings.ReplaceAll(o.Value, ";", ";+"), ";")
 	}
-	f, err := os.OpenFile(filepath.Join(h.sysfs, "class/net", bond, "bonding", o.Name), os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	for _, v := range values {
-		if _, err := f.WriteAt([]byte(v), 0); err != nil {
+		if err := os.WriteFile(filepath.Join(h.sysfs, "class/net", bond, "bonding", o.Name), []byte(v), 0); err != nil {
 			return err
 		}
 	}

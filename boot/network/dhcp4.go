@@ -31,7 +31,7 @@ func (n *nic) dhcp4(ctx context.Context, retransmit time.Duration, cfg Config) (
 	defer conn.Close()
 
 	d := dhcp4{nic: n, conn: conn, retransmit: retransmit, start: time.Now()}
-	a, err := d.lease(limit, cfg)
+	a, err := d.lease(limit, &cfg)
 	switch {
 	case err == nil:
 		return a, nil
@@ -67,7 +67,7 @@ func (d *dhcp4) heard() string {
 // lease goes from DISCOVER to ACK, and starts again where a server refuses its
 // own offer (DHCPNAK) or is not heard of any more. An address that is known is
 // asked for first.
-func (d *dhcp4) lease(ctx context.Context, cfg Config) (*answer, error) {
+func (d *dhcp4) lease(ctx context.Context, cfg *Config) (*answer, error) {
 	if cfg.Requested.Is4() {
 		ack, err := d.reboot(ctx, cfg)
 		if ack != nil || err != nil {
@@ -118,7 +118,7 @@ func (d *dhcp4) lease(ctx context.Context, cfg Config) (*answer, error) {
 
 // reboot asks for the address that firmware had: INIT-REBOOT (RFC 2131, 3.2). It
 // returns nil when no server says yes, as one does that does not know of it.
-func (d *dhcp4) reboot(ctx context.Context, cfg Config) (*answer, error) {
+func (d *dhcp4) reboot(ctx context.Context, cfg *Config) (*answer, error) {
 	request := d.message(cfg, dhcpv4.MessageTypeRequest)
 	request.UpdateOption(dhcpv4.OptRequestedIPAddress(cfg.Requested.AsSlice()))
 	ack, err := d.exchange(ctx, request, 2, "acknowledgement", func(m *dhcpv4.DHCPv4) bool {
@@ -154,7 +154,7 @@ func (d *dhcp4) clientID() []byte { return append([]byte{unix.ARPHRD_ETHER}, d.m
 // message makes what all messages have. The library's own constructors take the
 // transaction ID from the kernel's random numbers, and wait for minutes where
 // these are not ready this early; it needs to differ, not to be secret.
-func (d *dhcp4) message(cfg Config, kind dhcpv4.MessageType) *dhcpv4.DHCPv4 {
+func (d *dhcp4) message(cfg *Config, kind dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 	m := &dhcpv4.DHCPv4{
 		OpCode:       dhcpv4.OpcodeBootRequest,
 		HWType:       unix.ARPHRD_ETHER,

@@ -14,10 +14,10 @@ import (
 )
 
 // find waits until the NIC that cfg means is there.
-func (h host) find(ctx context.Context, cfg Config, p Progress) (link, error) {
+func (h host) find(ctx context.Context, cfg *Config, p Progress) (*link, error) {
 	who := cfg.who()
 	var found *link
-	var present []link
+	var present []*link
 	start := time.Now()
 	err := await(ctx, p, who, cfg.LinkTimeout, func() (bool, error) {
 		var err error
@@ -36,63 +36,61 @@ func (h host) find(ctx context.Context, cfg Config, p Progress) (link, error) {
 		case cfg.Name == "" && cfg.MAC != nil && !found.hasMAC(cfg.MAC):
 			p.Printf("no NIC has MAC %s; %s, at the PCI address that goes with it, is taken: it has %s", cfg.MAC, found.name, found.mac)
 		}
-		return *found, nil
+		return found, nil
 	case errors.As(err, &refused):
-		return link{}, err
+		return nil, err
 	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-		return link{}, &Error{who, fmt.Sprintf("did not appear within %s; present: %s", seconds(cfg.LinkTimeout), h.describe(present)), err}
+		return nil, &Error{who, fmt.Sprintf("did not appear within %s; present: %s", seconds(cfg.LinkTimeout), h.describe(present)), err}
 	case ctx.Err() != nil:
-		return link{}, &Error{who, fmt.Sprintf("not there after %s; present: %s", seconds(time.Since(start)), h.describe(present)), err}
+		return nil, &Error{who, fmt.Sprintf("not there after %s; present: %s", seconds(time.Since(start)), h.describe(present)), err}
 	default:
-		return link{}, &Error{who, "cannot be looked for", err}
+		return nil, &Error{who, "cannot be looked for", err}
 	}
 }
 
 // choose picks the NIC that cfg means, or returns nil when it is not there. A
 // name may be that of any interface; a MAC only finds hardware, as a VLAN, a
 // bond and a bridge share theirs with a NIC.
-func (h host) choose(cfg Config, links []link) (*link, error) {
-	nics := slices.DeleteFunc(slices.Clone(links), func(l link) bool {
+func (h host) choose(cfg *Config, links []*link) (*link, error) {
+	if l := linkNamed(links, cfg.Name); l != nil {
+		return l, nil
+	}
+	var nics, fit []*link
+	for _, l := range links {
 		// A slave's addresses are its master's. This also picks the one of two
 		// that Hyper-V's netvsc or virtio's net_failover pair up.
-		return !h.physical(l) || l.master != 0 && !cfg.bonded(l, links)
-	})
-	var fit []link
-	switch {
-	case cfg.Name != "":
-		for _, l := range links {
-			if l.name == cfg.Name || slices.Contains(l.alt, cfg.Name) {
-				return &l, nil
-			}
+		if !h.physical(l) || l.master != 0 && !cfg.bonded(l, links) {
+			continue
 		}
-		for _, l := range nics {
-			if strings.HasPrefix(cfg.Name, "en") && slices.Contains(h.udevNames(l), cfg.Name) {
-				fit = append(fit, l)
+		nics = append(nics, l)
+		switch {
+		case cfg.Name != "":
+			if !strings.HasPrefix(cfg.Name, "en") || !slices.Contains(h.udevNames(l), cfg.Name) {
+				continue
 			}
-		}
-	case cfg.MAC != nil:
-		for _, l := range nics {
-			if l.hasMAC(cfg.MAC) {
-				fit = append(fit, l)
+		case cfg.MAC != nil:
+			if !l.hasMAC(cfg.MAC) {
+				continue
 			}
+		case cfg.PCI != "":
+			continue
 		}
+		fit = append(fit, l)
+	}
+	if cfg.Name == "" && cfg.PCI != "" {
 		if at := h.atPCI(fit, cfg.PCI); len(at) > 0 {
 			fit = at
 		}
 		// Some firmware has a MAC of its own for iSCSI.
-		if at := h.atPCI(nics, cfg.PCI); len(fit) == 0 && len(at) == 1 {
+		if at := h.atPCI(nics, cfg.PCI); len(fit) == 0 && (len(at) == 1 || cfg.MAC == nil) {
 			fit = at
 		}
-	case cfg.PCI != "":
-		fit = h.atPCI(nics, cfg.PCI)
-	default:
-		fit = nics
 	}
 	switch len(fit) {
 	case 0:
 		return nil, nil
 	case 1:
-		return &fit[0], nil
+		return fit[0], nil
 	}
 	hint := ""
 	if cfg.who() == theOnly {
@@ -104,7 +102,7 @@ func (h host) choose(cfg Config, links []link) (*link, error) {
 const theOnly = "the only NIC"
 
 // who names for a person what cfg means.
-func (cfg Config) who() string {
+func (cfg *Config) who() string {
 	switch {
 	case cfg.Name != "":
 		return "NIC " + cfg.Name
@@ -117,21 +115,24 @@ func (cfg Config) who() string {
 }
 
 // bonded says whether a NIC is a port of one of the bonds that cfg names.
-func (cfg Config) bonded(l link, links []link) bool {
-	return slices.ContainsFunc(links, func(m link) bool {
-		return m.index == l.master && slices.ContainsFunc(cfg.Bonds, func(b Bond) bool { return b.Name == m.name })
-	})
+func (cfg *Config) bonded(l *link, links []*link) bool {
+	for _, b := range cfg.Bonds {
+		if bond := linkNamed(links, b.Name); bond != nil && bond.index == l.master {
+			return true
+		}
+	}
+	return false
 }
 
 // hasMAC says whether the NIC has that MAC, or was made with it. A port of a
 // bond has that of another port as its own.
-func (l link) hasMAC(mac net.HardwareAddr) bool {
+func (l *link) hasMAC(mac net.HardwareAddr) bool {
 	return bytes.Equal(l.permanent, mac) || bytes.Equal(l.mac, mac) && (l.master == 0 || l.permanent == nil)
 }
 
 // physical says whether the interface is a wired Ethernet NIC: hardware, and
 // not Wi-Fi.
-func (h host) physical(l link) bool {
+func (h host) physical(l *link) bool {
 	if !l.ethernet {
 		return false
 	}
@@ -153,7 +154,7 @@ func (h host) driver(name string) string {
 }
 
 // describe lists NICs for a person.
-func (h host) describe(links []link) string {
+func (h host) describe(links []*link) string {
 	var list []string
 	for _, l := range links {
 		if !l.ethernet {

@@ -51,13 +51,22 @@ func (n *nic) raise(mac net.HardwareAddr, mtu int) error {
 	}
 	index := n.index
 	n.onLinkFailure(func() error { return setUp(index, false) })
-	var err error
-	if n.link, err = getLink(n.index); err != nil {
-		return n.fail(err, "cannot be looked at")
+	if err := n.look(); err != nil {
+		return err
 	}
 	if err := setUp(n.index, true); err != nil {
 		return n.fail(err, "cannot be brought up; check the kernel log, and that the initramfs has the firmware of the NIC")
 	}
+	return nil
+}
+
+// look takes notice of what the link is now.
+func (n *nic) look() error {
+	l, err := getLink(n.index)
+	if err != nil {
+		return n.fail(err, "cannot be looked at")
+	}
+	n.link = l
 	return nil
 }
 
@@ -138,7 +147,7 @@ func (n *nic) awaitCarrier(ctx context.Context, limit time.Duration) error {
 // count as running yet: it had its carrier before it was set up, as virtio's
 // may, so the kernel started the queue as it set it up. It takes notice of such
 // a carrier as much as a second later (linkwatch_urgent_event).
-func (l link) ready(now link) bool {
+func (l *link) ready(now *link) bool {
 	return l.carrier && now.carrier && l.changes == now.changes
 }
 

@@ -201,6 +201,15 @@ func TestAwaitOverrun(t *testing.T) {
 	})
 }
 
+func named(name string) *link { return linkNamed(must(listLinks()), name) }
+
+func pointers(links []link) (list []*link) {
+	for i := range links {
+		list = append(list, &links[i])
+	}
+	return list
+}
+
 func TestChoose(t *testing.T) {
 	mac := func(s string) net.HardwareAddr { return must(net.ParseMAC(s)) }
 	eth0 := link{name: "eth0", index: 2, mac: mac("52:54:00:00:00:01"), ethernet: true}
@@ -238,7 +247,7 @@ func TestChoose(t *testing.T) {
 		{"several", Config{}, []link{lo, eth0, eth1}, "more than one: eth0 52:54:00:00:00:01 (e1000e); eth1 52:54:00:00:00:02 (e1000e); name"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := h.choose(test.cfg, test.links)
+			got, err := h.choose(&test.cfg, pointers(test.links))
 			switch {
 			case err != nil:
 				if !strings.HasPrefix(test.want, "more than one") || !strings.Contains(err.Error(), test.want) {
@@ -268,7 +277,7 @@ func TestReady(t *testing.T) {
 		{"carrier went", link{carrier: true, changes: 1}, link{changes: 2}, false},
 		{"no carrier", link{}, link{}, false},
 	} {
-		if got := test.before.ready(test.now); got != test.want {
+		if got := test.before.ready(&test.now); got != test.want {
 			t.Errorf("%s: %t", test.name, got)
 		}
 	}
@@ -286,7 +295,7 @@ func TestKeepLink(t *testing.T) {
 		if d := cmp.Diff(state{Up: true, MTU: 1400}, w.state()); d != "" {
 			t.Errorf("NIC (-want +got):\n%s", d)
 		}
-		before := must(getLink(must(linkNamed("near0")).index))
+		before := must(getLink(named("near0").index))
 		cfg.Gateway = addr("fd09::1")
 		res := w.mustUp(cfg)
 		if after := must(getLink(res.Index)); after.changes != before.changes {
@@ -305,7 +314,7 @@ func TestSetMAC(t *testing.T) {
 		if _, err := w.up(cfg); err == nil {
 			t.Fatal("no error")
 		}
-		if l := must(linkNamed("near0")); l.mac.String() != "52:54:00:00:00:01" || l.up() {
+		if l := named("near0"); l.mac.String() != "52:54:00:00:00:01" || l.up() {
 			t.Errorf("left behind: %+v", l)
 		}
 		w.dnsmasq(dhcpRange, "--dhcp-host=id:01:02:00:00:00:00:07,10.9.0.57")

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,7 +13,7 @@ import (
 // a look or two, for onboard (eno), slot (ens), bus (enp), Xen (enX) and MAC
 // (enx). What it lacks are the names of virtual functions, of ports of USB and
 // of platform devices.
-func (h host) udevNames(l link) []string {
+func (h host) udevNames(l *link) []string {
 	mac := l.permanent
 	if mac == nil {
 		mac = l.mac
@@ -89,20 +88,22 @@ func (h host) pciFunction(name string) string {
 // atPCI returns those of the NICs that sit at a PCI address. A firmware's table
 // does not know the domain, and has 0: where that domain has no such device,
 // those of the others are taken.
-func (h host) atPCI(links []link, address string) []link {
+func (h host) atPCI(links []*link, address string) (at []*link) {
 	want, ok := parsePCI(address)
 	if !ok {
 		return nil
 	}
 	_, err := os.Stat(filepath.Join(h.sysfs, "bus/pci/devices", address))
-	anyDomain := err != nil
-	return slices.DeleteFunc(slices.Clone(links), func(l link) bool {
+	for _, l := range links {
 		have, ok := parsePCI(filepath.Base(h.pciFunction(l.name)))
-		if anyDomain {
+		if err != nil {
 			have.domain = want.domain
 		}
-		return !ok || have != want
-	})
+		if ok && have == want {
+			at = append(at, l)
+		}
+	}
+	return at
 }
 
 // pciAddress is DOMAIN:BUS:DEVICE.FUNCTION.

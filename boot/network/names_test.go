@@ -67,7 +67,7 @@ func TestUdevNames(t *testing.T) {
 		"none":    nil,
 	} {
 		l := link{name: name, mac: net.HardwareAddr{2, 0, 0, 0, 0, 9}, permanent: net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1}}
-		if d := cmp.Diff(append([]string{"enx525400000001"}, want...), h.udevNames(l)); d != "" {
+		if d := cmp.Diff(append([]string{"enx525400000001"}, want...), h.udevNames(&l)); d != "" {
 			t.Errorf("%s (-want +got):\n%s", name, d)
 		}
 	}
@@ -104,8 +104,8 @@ func TestChooseByPCIAndName(t *testing.T) {
 	eth2, eth3, eth4 := eth(2, "52:54:00:00:00:03"), eth(3, "52:54:00:00:00:04"), eth(4, "52:54:00:00:00:05")
 	eth2.alt = []string{"storage"}
 	all := []link{eth0, eth1, eth2, eth3, eth4}
-	named := eth3
-	named.name = "enp0s3"
+	renamed := eth3
+	renamed.name = "enp0s3"
 	bond := link{name: "bond0", index: 20, mac: eth2.mac, ethernet: true}
 	port2, port3 := eth2, eth3
 	port2.master, port2.permanent = 20, eth2.mac
@@ -130,7 +130,7 @@ func TestChooseByPCIAndName(t *testing.T) {
 		{"two at one address, no such MAC", Config{MAC: mac("52:54:00:00:00:99"), PCI: "0000:06:00.0"}, all, ""},
 		{"nonsense", Config{PCI: "nonsense"}, all, ""},
 		{"name that udev gives", Config{Name: "enp0s3"}, all, "eth0"},
-		{"its own name wins", Config{Name: "enp0s3"}, []link{eth0, named}, "enp0s3"},
+		{"its own name wins", Config{Name: "enp0s3"}, []link{eth0, renamed}, "enp0s3"},
 		{"alternative name", Config{Name: "storage"}, all, "eth2"},
 		{"name by MAC", Config{Name: "enx525400000003"}, all, "eth2"},
 		{"name by a MAC that two have", Config{Name: "enx525400000001"}, all, "NIC enx525400000001: there is more than one"},
@@ -139,7 +139,7 @@ func TestChooseByPCIAndName(t *testing.T) {
 		{"port of our bond", Config{MAC: eth2.mac, Bonds: bonds}, []link{port2, port3, bond}, "eth2"},
 		{"port that has another's MAC", Config{MAC: eth3.mac, Bonds: bonds}, []link{port2, port3, bond}, "eth3"},
 	} {
-		got, err := h.choose(test.cfg, test.links)
+		got, err := h.choose(&test.cfg, pointers(test.links))
 		switch {
 		case err != nil:
 			if !strings.Contains(test.want, "more than one") || !strings.Contains(err.Error(), test.want) {

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -76,7 +75,7 @@ type Result struct {
 	MTU      int
 	Address  []netip.Prefix
 	Gateway  netip.Addr // of the default route; not valid: none
-	Routes   []Route    // all of them but the kernel's own
+	Routes   []Route    // all of them but the kernel's own; one may stand twice
 	DNS      []netip.Addr
 	Hostname string // as DHCP says, else as in Config
 	Lease    *Lease // nil without DHCP, and where the NIC had its address already
@@ -140,7 +139,7 @@ type host struct {
 
 // nic is a NIC on its way up.
 type nic struct {
-	link      // as it was before it was set up, but for the MTU and the MAC
+	*link     // as it was before it was set up, but for the MTU and the MAC
 	driver    string
 	lower     *nic     // what the VLAN goes by; nil: it is none
 	ports     []string // of the bond
@@ -162,7 +161,7 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 		cfg.LinkTimeout = min(cfg.LinkTimeout, time.Until(end))
 		cfg.DHCPTimeout = min(cfg.DHCPTimeout, time.Until(end))
 	}
-	n, err := h.base(ctx, cfg, p)
+	n, err := h.base(ctx, &cfg, p)
 	defer func() {
 		if err != nil {
 			n.restore()
@@ -176,7 +175,7 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 		if err := n.raise(mac, max(n.mtu, cfg.MTU)); err != nil {
 			return nil, err
 		}
-		v, err := n.vlan(cfg)
+		v, err := n.overVLAN(&cfg)
 		if err != nil {
 			return nil, err
 		}
@@ -224,7 +223,7 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 		}
 	}
 	if !kept || !n.reaches(cfg.Peers) {
-		routes, gateway := n.wanted(routes, cfg)
+		routes, gateway := n.wanted(routes, &cfg)
 		if res.Gateway, err = n.addRoutes(routes, gateway); err != nil {
 			return nil, err
 		}
@@ -245,21 +244,21 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 
 // base returns the NIC that cfg means, or the bond that it is a port of, before
 // it is set up. It is never nil: it has what is to be undone.
-func (h host) base(ctx context.Context, cfg Config, p Progress) (*nic, error) {
+func (h host) base(ctx context.Context, cfg *Config, p Progress) (*nic, error) {
 	n := &nic{p: p, keepLink: cfg.KeepLink}
-	bond := slices.IndexFunc(cfg.Bonds, func(b Bond) bool { return b.Name == cfg.Name })
-	if cfg.who() == theOnly && len(cfg.Bonds) == 1 {
-		bond = 0
-	}
-	if bond < 0 {
-		var err error
-		if n.link, err = h.find(ctx, cfg, p); err != nil {
-			return n, err
+	for i := range cfg.Bonds {
+		if b := &cfg.Bonds[i]; b.Name == cfg.Name || cfg.who() == theOnly && len(cfg.Bonds) == 1 {
+			return n, h.bond(ctx, cfg, b, n)
 		}
-		bond = slices.IndexFunc(cfg.Bonds, func(b Bond) bool { return b.has(h, n.link) })
 	}
-	if bond >= 0 {
-		return h.bond(ctx, cfg, cfg.Bonds[bond], n.link, p)
+	var err error
+	if n.link, err = h.find(ctx, cfg, p); err != nil {
+		return n, err
+	}
+	for i := range cfg.Bonds {
+		if b := &cfg.Bonds[i]; b.has(h, n.link) {
+			return n, h.bond(ctx, cfg, b, n)
+		}
 	}
 	n.driver = h.driver(n.name)
 	return n, nil

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -27,26 +28,26 @@ type link struct {
 	changes   int  // how often the carrier came or went
 }
 
-func (l link) up() bool { return l.flags&unix.IFF_UP != 0 }
+func (l *link) up() bool { return l.flags&unix.IFF_UP != 0 }
 
 // running says that the link has carrier and that the kernel knows: it starts
 // the transmit queue when it takes notice of the carrier, and drops packets
 // before (net/core/link_watch.c). IFF_LOWER_UP is the carrier, IFF_RUNNING the
 // notice; the latter alone is also set where nothing is known of the link yet.
-func (l link) running() bool {
+func (l *link) running() bool {
 	const want = unix.IFF_LOWER_UP | unix.IFF_RUNNING
 	return l.flags&want == want
 }
 
 // listLinks returns all interfaces.
-func listLinks() ([]link, error) {
+func listLinks() ([]*link, error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	msgs, err := dump(req, unix.RTM_NEWLINK)
 	if err != nil {
 		return nil, fmt.Errorf("list the interfaces: %w", err)
 	}
-	links := make([]link, 0, len(msgs))
+	links := make([]*link, 0, len(msgs))
 	for _, m := range msgs {
 		l, err := parseLink(m)
 		if err != nil {
@@ -58,15 +59,15 @@ func listLinks() ([]link, error) {
 }
 
 // getLink returns one interface.
-func getLink(index int) (link, error) {
+func getLink(index int) (*link, error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
 	req.AddData(linkMessage(index))
 	msgs, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
 	if err != nil {
-		return link{}, err
+		return nil, err
 	}
 	if len(msgs) == 0 {
-		return link{}, unix.ENODEV
+		return nil, unix.ENODEV
 	}
 	return parseLink(msgs[0])
 }
@@ -77,15 +78,15 @@ func linkMessage(index int) *nl.IfInfomsg {
 	return msg
 }
 
-func parseLink(m []byte) (link, error) {
+func parseLink(m []byte) (*link, error) {
 	if len(m) < unix.SizeofIfInfomsg {
-		return link{}, fmt.Errorf("RTM_NEWLINK of %d bytes", len(m))
+		return nil, fmt.Errorf("RTM_NEWLINK of %d bytes", len(m))
 	}
 	head := nl.DeserializeIfInfomsg(m)
-	l := link{index: int(head.Index), flags: head.Flags, ethernet: head.Type == unix.ARPHRD_ETHER}
+	l := &link{index: int(head.Index), flags: head.Flags, ethernet: head.Type == unix.ARPHRD_ETHER}
 	attrs, err := nl.ParseRouteAttr(m[unix.SizeofIfInfomsg:])
 	if err != nil {
-		return link{}, fmt.Errorf("RTM_NEWLINK: %w", err)
+		return nil, fmt.Errorf("RTM_NEWLINK: %w", err)
 	}
 	for _, a := range attrs {
 		switch a.Attr.Type &^ unix.NLA_F_NESTED {
@@ -139,18 +140,15 @@ func parseLinkInfo(b []byte) (kind string, vlan uint16) {
 	return kind, vlan
 }
 
-// linkNamed returns the interface of that name.
-func linkNamed(name string) (link, error) {
-	links, err := listLinks()
-	if err != nil {
-		return link{}, err
-	}
+// linkNamed returns the interface of that name, which may be an alternative
+// one, or nil.
+func linkNamed(links []*link, name string) *link {
 	for _, l := range links {
-		if l.name == name {
-			return l, nil
+		if l.name == name || slices.Contains(l.alt, name) {
+			return l
 		}
 	}
-	return link{}, unix.ENODEV
+	return nil
 }
 
 // setUp sets IFF_UP or clears it.

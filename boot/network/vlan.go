@@ -5,35 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
-// vlan returns the NIC whose frames go by n with the tag of that VLAN. One that
+// overVLAN returns the NIC whose frames go by n with the tag of that VLAN. One that
 // is there already is taken as it is, whatever its name.
-func (n *nic) vlan(cfg Config) (*nic, error) {
+func (n *nic) overVLAN(cfg *Config) (*nic, error) {
 	links, err := listLinks()
 	if err != nil {
 		return nil, n.fail(err, "its VLANs cannot be looked for")
 	}
 	v := &nic{lower: n, p: n.p, keepLink: n.keepLink}
-	if i := slices.IndexFunc(links, func(l link) bool {
-		return l.kind == "vlan" && l.lower == n.index && l.vlan == cfg.VLAN
-	}); i >= 0 {
-		v.link = links[i]
-		return v, nil
+	for _, v.link = range links {
+		if v.kind == "vlan" && v.link.lower == n.index && v.vlan == cfg.VLAN {
+			return v, nil
+		}
 	}
 	name := cmp.Or(cfg.VLANName, vlanName(n.name, cfg.VLAN))
-	if slices.ContainsFunc(links, func(l link) bool { return l.name == name }) {
+	if linkNamed(links, name) != nil {
 		return nil, n.fail(nil, "cannot have VLAN %d as %s: another interface has that name", cfg.VLAN, name)
 	}
-	if v.link, err = n.create(name, "8021q", cfg.Load, vlanRequest(n.index, name, cfg.VLAN)); err != nil {
-		return nil, err
-	}
-	v.onLinkFailure(func() error { return delLink(v.index) })
-	return v, nil
+	return v, v.create(name, "8021q", cfg, vlanRequest(n.index, name, cfg.VLAN))
 }
 
 // vlanName is the usual name of a VLAN's interface, cut to what the kernel takes.
@@ -45,24 +39,28 @@ func vlanName(parent string, id uint16) string {
 	return name
 }
 
-// create loads the module that a link needs, makes the link and returns it. A
-// module that is not there may be built in.
-func (n *nic) create(name, module string, load func(string) error, req *nl.NetlinkRequest) (link, error) {
-	if load != nil {
-		if err := load(module); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return link{}, n.fail(err, "cannot have %s", name)
-		}
+// create loads the module that a link needs, makes the link, and notes how to
+// take it back. A module that is not there may be built in.
+func (n *nic) create(name, module string, cfg *Config, req *nl.NetlinkRequest) error {
+	n.link = &link{name: name}
+	var err error
+	if cfg.Load != nil {
+		err = cfg.Load(module)
 	}
-	err := run(req)
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		return link{}, n.fail(err, "cannot have %s; check that the initramfs has the module %s", name, module)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = run(req)
 	}
-	if err != nil && !errors.Is(err, unix.EEXIST) {
-		return link{}, n.fail(err, "cannot have %s", name)
+	var links []*link
+	if err == nil || errors.Is(err, unix.EEXIST) { // it may come with the module
+		links, err = listLinks()
 	}
-	l, err := linkNamed(name)
 	if err != nil {
-		return link{}, n.fail(err, "%s was made and cannot be looked at", name)
+		return n.fail(err, "cannot be made; check that the initramfs has the module %s", module)
 	}
-	return l, nil
+	if l := linkNamed(links, name); l != nil {
+		n.link = l
+		n.onLinkFailure(func() error { return delLink(l.index) })
+		return nil
+	}
+	return n.fail(unix.ENODEV, "it was made and is not there")
 }

@@ -20,7 +20,7 @@ import (
 func (w *world) needs(kind string) {
 	w.t.Helper()
 	err := run(newLinkRequest("probe", kind))
-	if l, err := linkNamed("probe"); err == nil {
+	if l := named("probe"); l != nil {
 		w.check(delLink(l.index))
 	}
 	if errors.Is(err, unix.EOPNOTSUPP) && os.Getenv(allKindsEnv) == "" {
@@ -83,7 +83,7 @@ func TestVLANFailure(t *testing.T) {
 		if d := cmp.Diff(before, w.state()); d != "" {
 			t.Errorf("NIC (-before +after):\n%s", d)
 		}
-		if l, err := linkNamed("storage"); err == nil {
+		if l := named("storage"); l != nil {
 			t.Errorf("left behind: %+v", l)
 		}
 
@@ -91,9 +91,9 @@ func TestVLANFailure(t *testing.T) {
 		if _, err := w.up(cfg); err == nil {
 			t.Error("no error")
 		}
-		l, err := linkNamed("storage")
-		if err != nil || !l.up() || l.mtu != 2000 || l.vlan != 5 || l.kind != "vlan" {
-			t.Errorf("%+v, %v", l, err)
+		l := named("storage")
+		if l == nil || !l.up() || l.mtu != 2000 || l.vlan != 5 || l.kind != "vlan" {
+			t.Errorf("%+v", l)
 		}
 		if s := w.state(); !s.Up || s.MTU != 2000 {
 			t.Errorf("the link below: %+v", s)
