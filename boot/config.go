@@ -1,12 +1,15 @@
 package boot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/rootlun/rootlun/boot/network"
 	"github.com/rootlun/rootlun/fw"
@@ -24,10 +27,7 @@ func sessionConfig(plan *fw.Plan, t fw.Target) (session.Config, error) {
 	}
 	cfg.Portal = netip.AddrPortFrom(addr, t.Port)
 	if t.CHAP != nil {
-		cfg.CHAP = &login.CHAP{
-			Username: t.CHAP.Username, Secret: login.Secret(t.CHAP.Password),
-			UsernameIn: t.CHAP.UsernameIn, SecretIn: login.Secret(t.CHAP.PasswordIn),
-		}
+		cfg.CHAP = loginCHAP(*t.CHAP)
 	}
 	for _, p := range plan.Params {
 		if err := cfg.Set(p.Name, p.Value); err != nil {
@@ -37,6 +37,13 @@ func sessionConfig(plan *fw.Plan, t fw.Target) (session.Config, error) {
 	return cfg, nil
 }
 
+func loginCHAP(c fw.CHAP) *login.CHAP {
+	return &login.CHAP{
+		Username: c.Username, Secret: login.Secret(c.Password),
+		UsernameIn: c.UsernameIn, SecretIn: login.Secret(c.PasswordIn),
+	}
+}
+
 // nicSet brings up the plan's NICs and knows which ones are up.
 type nicSet struct {
 	console *Console
@@ -44,6 +51,73 @@ type nicSet struct {
 	settled <-chan struct{} // closed when the hardware that is there has its drivers
 	load    func(module string) error
 	up      map[int]*network.Result
+	leases  map[int]error // of each NIC that is up: what its lease lacks
+}
+
+// askTarget brings up the NICs that ask DHCP, one after the other, until a
+// lease has named a target. limit is the deadline of ctx, for people.
+func (n *nicSet) askTarget(ctx context.Context, limit time.Duration) error {
+	began := time.Now()
+	var ask []int
+	for i, nic := range n.plan.NICs {
+		if nic.DHCP {
+			ask = append(ask, i)
+		}
+	}
+	for tries := 1; ; tries++ {
+		var errs []error
+		if len(ask) == 0 {
+			errs = []error{&configError{errors.New("no NIC asks DHCPv4, which is to name the target")}}
+		}
+		for _, i := range ask {
+			_, err := n.one(ctx, i)
+			if len(n.plan.Targets) > 0 {
+				return nil
+			}
+			if err == nil {
+				err = &configError{n.leases[i]}
+			}
+			errs = append(errs, err)
+		}
+		final := !slices.ContainsFunc(errs, canPass)
+		if final || ctx.Err() != nil {
+			return &StepError{Step: "learn the target from DHCP", Err: errors.Join(errs...), Tries: tries, Took: time.Since(began), Limit: limit, Final: final}
+		}
+	}
+}
+
+// takeLease gives to the plan what a NIC's lease says, and says what came of
+// it. The error tells what the lease lacks of a target that it should name.
+func (n *nicSet) takeLease(index int, nic *network.Result) error {
+	p := n.plan
+	if nic.Lease == nil {
+		if p.AskDHCP == "" {
+			return nil
+		}
+		return fmt.Errorf("%s has its address without asking DHCP, so that no server could name the target (%s)", nic.Name, p.AskDHCP)
+	}
+	initiator, targets, warnings := p.Initiator, len(p.Targets), slices.Clone(p.Warnings)
+	err := p.Lease(index, fw.Lease{
+		RootPath: nic.Lease.RootPath, InitiatorName: nic.Lease.InitiatorName, Hostname: nic.Hostname,
+		From: fmt.Sprintf("DHCP (%s)", nic.Lease.Server),
+	})
+	for _, w := range p.Warnings {
+		if !slices.Contains(warnings, w) {
+			n.console.Printf("warning: %s", w)
+		}
+	}
+	if p.Initiator != initiator {
+		describeInitiator(n.console, p.Initiator)
+	}
+	for _, t := range p.Targets[targets:] {
+		describeTarget(n.console, t)
+	}
+	if err != nil && len(p.Targets) > 0 { // else it is what the boot fails with
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			n.console.Printf("warning: %s", line)
+		}
+	}
+	return err
 }
 
 // bringUp returns the NIC of that index, up. Index -1 is the first NIC of the
@@ -97,6 +171,7 @@ func (n *nicSet) one(ctx context.Context, index int) (*network.Result, error) {
 	nic, err := n.raise(ctx, index)
 	if err == nil {
 		n.up[index] = nic
+		n.leases[index] = n.takeLease(index, nic)
 	} else if !errors.Is(err, context.DeadlineExceeded) { // a switch or a server may still be starting
 		err = &configError{err}
 	}
@@ -107,7 +182,7 @@ func (n *nicSet) one(ctx context.Context, index int) (*network.Result, error) {
 func (n *nicSet) from(nic *network.Result) string {
 	for i, u := range n.up {
 		if u == nic && i >= 0 {
-			return n.plan.NICs[i].From
+			return nicFrom(n.plan.NICs[i])
 		}
 	}
 	return "default"
@@ -119,6 +194,9 @@ func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) 
 	nic := fw.NIC{DHCP: true}
 	if index >= 0 {
 		nic = n.plan.NICs[index]
+	}
+	if what := notYet(nic); what != "" {
+		return nil, fmt.Errorf("NIC %s: %s can't be set up yet", planNIC(nic), what)
 	}
 	if nic.Name == "" && nic.MAC == "" && nic.PCI == "" { // which is the only one is known when all are there
 		select {
@@ -147,13 +225,39 @@ func (n *nicSet) config(index int, nic fw.NIC) network.Config {
 	return cfg
 }
 
+// notYet names what a NIC needs and boot/network has not learnt; empty: nothing.
+func notYet(nic fw.NIC) string {
+	switch {
+	case nic.DHCP6:
+		return "DHCPv6"
+	case nic.RA:
+		return "an address from router advertisements"
+	case nic.LinkLocal && len(nic.Address) == 0 && !nic.DHCP:
+		return "a link-local address alone"
+	}
+	return ""
+}
+
+// peers returns the portals that a NIC may lead to.
+func peers(plan *fw.Plan, index int) (addrs []netip.Addr) {
+	for _, t := range plan.Targets {
+		if addr, err := netip.ParseAddr(t.Host); err == nil && (t.NIC == index || t.NIC < 0) {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
 // networkConfig turns a NIC of the plan into what boot/network takes.
 func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 	cfg := network.Config{
 		Name: nic.Name, PCI: nic.PCI, VLAN: nic.VLAN, DHCP: nic.DHCP, Address: nic.Address, Gateway: nic.Gateway,
-		MTU: nic.MTU, Hostname: nic.Hostname,
+		MTU: nic.MTU, Hostname: nic.Hostname, VendorClass: plan.VendorClass,
 		LinkTimeout: max(plan.Timeouts.Link, plan.Timeouts.Carrier), DHCPTimeout: plan.Timeouts.DHCP,
 		Narrow: isNarrow(plan, index), Loose: sharesSubnet(plan, index),
+	}
+	if n := plan.Timeouts.Tries; n > 1 && cfg.DHCPTimeout < 24*time.Hour {
+		cfg.DHCPTimeout = cmp.Or(cfg.DHCPTimeout, time.Minute) * time.Duration(n)
 	}
 	if nic.DHCP { // what stands beside it is an old answer
 		for _, a := range nic.Address {
@@ -188,11 +292,7 @@ func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 			cfg.Routes = append(cfg.Routes, network.Route{Destination: r.Destination, Gateway: r.Gateway})
 		}
 	}
-	for _, t := range plan.Targets {
-		if addr, err := netip.ParseAddr(t.Host); err == nil && (t.NIC == index || t.NIC < 0) {
-			cfg.Peers = append(cfg.Peers, addr)
-		}
-	}
+	cfg.Peers = peers(plan, index)
 	return cfg
 }
 

@@ -77,6 +77,21 @@ func (l *Loader) Load(name string) error {
 	return errors.Join(failed...)
 }
 
+// Where tells where a module is that Load would load, of a name or an alias: a
+// file, "built in" or "loaded already"; "" when it is nowhere.
+func (l *Loader) Where(name string) string {
+	if mods := l.index.find(name); len(mods) > 0 {
+		return mods[0].path
+	}
+	switch {
+	case l.index.builtin[underscores(name)]:
+		return "built in"
+	case l.isLoaded(name):
+		return "loaded already"
+	}
+	return ""
+}
+
 // isLoaded asks the kernel. It knows of built-in modules that have parameters.
 func (l *Loader) isLoaded(name string) bool {
 	_, err := os.Stat(filepath.Join(l.sys, "module", underscores(name)))

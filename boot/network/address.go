@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rootlun/rootlun/fw/stable"
 )
 
 // addAddress gives the NIC an address. One that it has already stays as it is.
@@ -96,7 +98,7 @@ func (n *nic) addRoutes(routes []route, gateway netip.Addr) (netip.Addr, error) 
 		onLink = append(onLink, p.Masked())
 	}
 	// Those on the link come first: the others' gateways may lie there (RFC 3442).
-	slices.SortStableFunc(routes, func(a, b route) int {
+	stable.Sort(routes, func(a, b route) int {
 		return cmp.Compare(a.via.BitLen(), b.via.BitLen())
 	})
 	for _, r := range routes {
@@ -130,7 +132,7 @@ func (n *nic) addRoutes(routes []route, gateway netip.Addr) (netip.Addr, error) 
 // reaches says whether there is a route to every peer.
 func (n *nic) reaches(peers []netip.Addr) bool {
 	return !slices.ContainsFunc(peers, func(peer netip.Addr) bool {
-		_, err := routeTo(peer)
+		_, _, err := routeTo(peer)
 		return err != nil
 	})
 }
@@ -146,7 +148,7 @@ func (n *nic) leadTo(peer netip.Addr) error {
 	if !slices.ContainsFunc(n.addresses, func(p netip.Prefix) bool { return p.Addr().Is4() == peer.Is4() }) {
 		return nil // no address to reach it from
 	}
-	via, err := routeTo(peer)
+	via, _, err := routeTo(peer)
 	switch {
 	case err == nil && !(via.IsValid() && peer.Is4() && peer.IsLinkLocalUnicast()):
 		return nil

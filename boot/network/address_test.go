@@ -82,8 +82,8 @@ func TestOtherDefaultRouteStays(t *testing.T) {
 		if d := cmp.Diff(before, w.state()); d != "" {
 			t.Errorf("first NIC (-before +after):\n%s", d)
 		}
-		if via := must(routeTo(addr("192.0.2.1"))); via != addr("10.9.0.1") {
-			t.Errorf("192.0.2.1 is reached via %s", via)
+		if nic, via, err := RouteTo(addr("192.0.2.1")); nic != "near0" || via != addr("10.9.0.1") || err != nil {
+			t.Errorf("192.0.2.1 is reached by %s via %s, %v", nic, via, err)
 		}
 	})
 }

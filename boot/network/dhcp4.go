@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net"
 	"time"
@@ -76,26 +75,29 @@ func (d *dhcp4) lease(ctx context.Context, cfg *Config) (*answer, error) {
 	}
 	discover := d.message(cfg, dhcpv4.MessageTypeDiscover)
 	if cfg.Requested.Is4() && d.naks == 0 {
-		discover.UpdateOption(dhcpv4.OptRequestedIPAddress(cfg.Requested.AsSlice()))
+		discover.Options[byte(dhcpv4.OptionRequestedIPAddress)] = cfg.Requested.AsSlice()
 	}
 	for {
 		offer, err := d.exchange(ctx, discover, 0, "offer", func(m *dhcpv4.DHCPv4) bool {
-			return m.MessageType() == dhcpv4.MessageTypeOffer && d.sane(m, "offer")
+			return messageType(m) == dhcpv4.MessageTypeOffer && d.sane(m, "offer")
 		})
 		if err != nil {
 			return nil, err
 		}
 		d.offers++
-		server := offer.Options.Get(dhcpv4.OptionServerIdentifier)
+		server := option(offer, byte(dhcpv4.OptionServerIdentifier))
 		request := *discover
-		request.Options = maps.Clone(discover.Options)
-		request.UpdateOption(dhcpv4.OptMessageType(dhcpv4.MessageTypeRequest))
-		request.UpdateOption(dhcpv4.OptRequestedIPAddress(offer.YourIPAddr))
-		request.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionServerIdentifier, server))
+		request.Options = dhcpv4.Options{}
+		for code, value := range discover.Options {
+			request.Options[code] = value
+		}
+		request.Options[byte(dhcpv4.OptionDHCPMessageType)] = []byte{byte(dhcpv4.MessageTypeRequest)}
+		request.Options[byte(dhcpv4.OptionRequestedIPAddress)] = offer.YourIPAddr.To4()
+		request.Options[byte(dhcpv4.OptionServerIdentifier)] = server
 		ack, err := d.exchange(ctx, &request, 3, "acknowledgement", func(m *dhcpv4.DHCPv4) bool {
-			return bytes.Equal(m.Options.Get(dhcpv4.OptionServerIdentifier), server) &&
-				(m.MessageType() == dhcpv4.MessageTypeNak ||
-					m.MessageType() == dhcpv4.MessageTypeAck && d.sane(m, "acknowledgement"))
+			return bytes.Equal(option(m, byte(dhcpv4.OptionServerIdentifier)), server) &&
+				(messageType(m) == dhcpv4.MessageTypeNak ||
+					messageType(m) == dhcpv4.MessageTypeAck && d.sane(m, "acknowledgement"))
 		})
 		switch {
 		case errors.Is(err, errNoAnswer):
@@ -103,7 +105,7 @@ func (d *dhcp4) lease(ctx context.Context, cfg *Config) (*answer, error) {
 			continue
 		case err != nil:
 			return nil, err
-		case ack.MessageType() == dhcpv4.MessageTypeAck:
+		case messageType(ack) == dhcpv4.MessageTypeAck:
 			return d.acquired(ack)
 		}
 		d.naks++
@@ -120,9 +122,9 @@ func (d *dhcp4) lease(ctx context.Context, cfg *Config) (*answer, error) {
 // returns nil when no server says yes, as one does that does not know of it.
 func (d *dhcp4) reboot(ctx context.Context, cfg *Config) (*answer, error) {
 	request := d.message(cfg, dhcpv4.MessageTypeRequest)
-	request.UpdateOption(dhcpv4.OptRequestedIPAddress(cfg.Requested.AsSlice()))
+	request.Options[byte(dhcpv4.OptionRequestedIPAddress)] = cfg.Requested.AsSlice()
 	ack, err := d.exchange(ctx, request, 2, "acknowledgement", func(m *dhcpv4.DHCPv4) bool {
-		return m.MessageType() == dhcpv4.MessageTypeNak || m.MessageType() == dhcpv4.MessageTypeAck && d.sane(m, "acknowledgement")
+		return messageType(m) == dhcpv4.MessageTypeNak || messageType(m) == dhcpv4.MessageTypeAck && d.sane(m, "acknowledgement")
 	})
 	switch {
 	case errors.Is(err, errNoAnswer):
@@ -130,7 +132,7 @@ func (d *dhcp4) reboot(ctx context.Context, cfg *Config) (*answer, error) {
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case ack.MessageType() == dhcpv4.MessageTypeNak:
+	case messageType(ack) == dhcpv4.MessageTypeNak:
 		d.naks++
 		d.p.Printf("%s: the DHCP server does not let it keep %s, so any address is asked for", d.name, cfg.Requested)
 		return nil, nil
@@ -159,32 +161,33 @@ func (d *dhcp4) message(cfg *Config, kind dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 		OpCode:       dhcpv4.OpcodeBootRequest,
 		HWType:       unix.ARPHRD_ETHER,
 		ClientHWAddr: d.mac,
-		Options:      dhcpv4.Options{},
+		Options: dhcpv4.Options{
+			byte(dhcpv4.OptionDHCPMessageType):        {byte(kind)},
+			byte(dhcpv4.OptionMaximumDHCPMessageSize): {maxMessage >> 8, maxMessage & 0xff},
+			byte(dhcpv4.OptionClientIdentifier):       d.clientID(),
+			byte(dhcpv4.OptionParameterRequestList): {
+				byte(dhcpv4.OptionSubnetMask),
+				byte(dhcpv4.OptionClasslessStaticRoute), // before the router (RFC 3442)
+				byte(dhcpv4.OptionRouter),
+				byte(dhcpv4.OptionDomainNameServer),
+				byte(dhcpv4.OptionHostName),
+				byte(dhcpv4.OptionDomainName),
+				byte(dhcpv4.OptionRootPath),
+				byte(dhcpv4.OptionInterfaceMTU),
+				byte(dhcpv4.OptionIPAddressLeaseTime),
+				byte(dhcpv4.OptionRenewTimeValue),
+				byte(dhcpv4.OptionRebindingTimeValue),
+				byte(dhcpv4.OptionServerIdentifier),
+				optionInitiatorName,
+			},
+		},
 	}
 	binary.BigEndian.PutUint32(m.TransactionID[:], rand.Uint32())
-	m.UpdateOption(dhcpv4.OptMessageType(kind))
-	m.UpdateOption(dhcpv4.OptMaxMessageSize(maxMessage))
-	m.UpdateOption(dhcpv4.OptClientIdentifier(d.clientID()))
-	m.UpdateOption(dhcpv4.OptParameterRequestList(
-		dhcpv4.OptionSubnetMask,
-		dhcpv4.OptionClasslessStaticRoute, // before the router (RFC 3442)
-		dhcpv4.OptionRouter,
-		dhcpv4.OptionDomainNameServer,
-		dhcpv4.OptionHostName,
-		dhcpv4.OptionDomainName,
-		dhcpv4.OptionRootPath,
-		dhcpv4.OptionInterfaceMTU,
-		dhcpv4.OptionIPAddressLeaseTime,
-		dhcpv4.OptionRenewTimeValue,
-		dhcpv4.OptionRebindingTimeValue,
-		dhcpv4.OptionServerIdentifier,
-		optionInitiatorName,
-	))
 	if cfg.Hostname != "" {
-		m.UpdateOption(dhcpv4.OptHostName(cfg.Hostname))
+		m.Options[byte(dhcpv4.OptionHostName)] = []byte(cfg.Hostname)
 	}
 	if cfg.VendorClass != "" {
-		m.UpdateOption(dhcpv4.OptClassIdentifier(cfg.VendorClass))
+		m.Options[byte(dhcpv4.OptionClassIdentifier)] = []byte(cfg.VendorClass)
 	}
 	return m
 }

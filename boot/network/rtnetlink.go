@@ -124,8 +124,9 @@ func routeRequest(kind, flags, index int, r route) *nl.NetlinkRequest {
 }
 
 // routeTo asks the kernel how it would reach an address: through which gateway,
-// if any. Without a route the error is ENETUNREACH or EHOSTUNREACH.
-func routeTo(a netip.Addr) (via netip.Addr, err error) {
+// if any, and which interface. Without a route the error is ENETUNREACH or
+// EHOSTUNREACH.
+func routeTo(a netip.Addr) (via netip.Addr, index int, err error) {
 	msg := &nl.RtMsg{}
 	msg.Family = uint8(family(a))
 	msg.Dst_len = uint8(a.BitLen())
@@ -134,21 +135,24 @@ func routeTo(a netip.Addr) (via netip.Addr, err error) {
 	req.AddData(nl.NewRtAttr(unix.RTA_DST, a.AsSlice()))
 	msgs, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE)
 	if err != nil {
-		return netip.Addr{}, err
+		return netip.Addr{}, 0, err
 	}
 	if len(msgs) == 0 || len(msgs[0]) < unix.SizeofRtMsg {
-		return netip.Addr{}, errors.New("RTM_GETROUTE: no answer")
+		return netip.Addr{}, 0, errors.New("RTM_GETROUTE: no answer")
 	}
 	attrs, err := nl.ParseRouteAttr(msgs[0][unix.SizeofRtMsg:])
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("RTM_NEWROUTE: %w", err)
+		return netip.Addr{}, 0, fmt.Errorf("RTM_NEWROUTE: %w", err)
 	}
 	for _, at := range attrs {
-		if at.Attr.Type == unix.RTA_GATEWAY {
+		switch at.Attr.Type {
+		case unix.RTA_GATEWAY:
 			via, _ = netip.AddrFromSlice(at.Value)
+		case unix.RTA_OIF:
+			index = attrUint32(at.Value)
 		}
 	}
-	return via, nil
+	return via, index, nil
 }
 
 func family(a netip.Addr) int {
