@@ -3,6 +3,8 @@ package qemutests
 import (
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rootlun/rootlun/ibft"
@@ -90,4 +92,51 @@ func TestPredictableName(t *testing.T) {
 	m.Plugs[0].NIC, m.Decoys = "virtio-net-pci,addr=9", []string{"virtio-net-pci"}
 	_, console := s.boot(m)
 	shows(t, console, "enp0s9 is named eth")
+}
+
+// TestBondLosesALeg boots over a bond with a VLAN on it, and the leg in use is
+// lost while the root is read.
+func TestBondLosesALeg(t *testing.T) {
+	s := newScene(t)
+	far := s.far([]string{"10.7.0.1/24"})
+	s.farTGT(far, s.target())
+	s.dnsmasq(far, "--interface=net0", dhcpRange)
+	image := filepath.Join(s.dir, "initrd")
+	if err := writeImage(image, initramfs.Config{Init: filepath.Join(filepath.Dir(s.image), "rootlun"),
+		Modules: s.Modules, Drivers: []string{"bonding"}, Compress: "zstd"}); err != nil {
+		t.Fatal(err)
+	}
+	vlans := map[uint16]*Segment{5: far.Segments[0]}
+	legs := []*Cable{s.cable(nil, vlans), s.cable(nil, vlans)}
+	var sent [2]atomic.Int64
+	lost := make(chan struct{})
+	lose := sync.OnceFunc(func() { close(lost) })
+	for i, c := range legs {
+		c.Filter(func(f Frame) bool {
+			if n := sent[i].Add(int64(len(f.Data))); i == 0 && n > 300<<10 {
+				lose() // the root is being read
+			}
+			return true
+		})
+	}
+	m := s.machine("ip=storage.5:dhcp", "vlan=storage.5:bond0", "bond=bond0:eth0,eth1:mode=active-backup,miimon=50,primary=eth0",
+		"rd.iscsi.initiator="+initiatorName, "netroot=iscsi:10.7.0.1:::1:"+targetName)
+	m.Initrd, m.Net = image, "none"
+	m.Plugs = []Plug{{Cable: legs[0], MAC: nearMAC}, {Cable: legs[1], MAC: "52:54:00:00:01:01"}}
+	r := s.start(m)
+	select {
+	case <-lost:
+		r.SetLink(0, false)
+	case <-r.done:
+	}
+	before := sent[1].Load()
+	report, console := s.booted(r)
+	shows(t, console, "storage.5 (VLAN 5 over bond0, bond of eth0 and eth1, "+nearMAC+")")
+	s.has(report, "$ ip address", "scope global storage.5")
+	if state := report.Text("/sys/class/net/eth0/operstate"); state == "up" {
+		t.Errorf("eth0 is %s at the end", state)
+	}
+	if after := sent[1].Load(); after-before < 10<<10 {
+		t.Errorf("%d bytes by the other leg", after-before)
+	}
 }
