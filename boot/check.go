@@ -3,12 +3,13 @@ package boot
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -35,22 +36,22 @@ const (
 // Check tries, on the machine that runs, what a boot by the plan would need:
 // NICs, drivers, routes, portals, targets. It touches no session and brings no
 // link up. Verdicts come in the plan's order; the targets are tried at once.
-func Check(ctx context.Context, plan *fw.Plan) []Verdict {
+func Check(ctx context.Context, plan *fw.Plan) []*Verdict {
 	c := &checker{
 		plan: plan, fsys: os.DirFS("/"),
 		look: network.Look, route: network.RouteTo, connect: session.Connect, discover: session.Discover,
 	}
-	var list []Verdict
+	var v verdicts
 	loader, release, err := newLoader()
 	if err == nil {
 		err = modulesFit(c.fsys, release)
 	}
 	if err != nil {
-		list = append(list, failed("modules", err.Error()))
+		v.fail("modules", err.Error())
 	} else {
 		c.where = loader.Where
 	}
-	return append(list, c.all(ctx)...)
+	return append(v, c.all(ctx)...)
 }
 
 // checker is what Check asks; tests replace it.
@@ -65,62 +66,65 @@ type checker struct {
 	discover func(context.Context, session.Config) ([]session.TargetRecord, error)
 }
 
-func good(what, format string, args ...any) Verdict {
-	return Verdict{"ok", what, fmt.Sprintf(format, args...)}
-}
+// verdicts is a list that grows.
+type verdicts []*Verdict
 
-func failed(what, text string) Verdict { return Verdict{"fail", what, text} }
+func (v *verdicts) ok(what, text string)   { *v = append(*v, &Verdict{"ok", what, text}) }
+func (v *verdicts) fail(what, text string) { *v = append(*v, &Verdict{"fail", what, text}) }
+func (v *verdicts) skip(what, text string) { *v = append(*v, &Verdict{"skip", what, text}) }
 
-func skipped(what, text string) Verdict { return Verdict{"skip", what, text} }
-
-func (c *checker) all(ctx context.Context) (list []Verdict) {
+func (c *checker) all(ctx context.Context) (v verdicts) {
 	for i := range c.plan.NICs {
-		list = append(list, c.nic(i)...)
+		c.nic(&v, i)
 	}
 	if c.where != nil {
-		list = append(list, c.drivers()...)
+		c.drivers(&v)
 	}
 	if c.plan.AskDHCP != "" && len(c.plan.Targets) == 0 {
-		list = append(list, skipped("target", c.plan.AskDHCP+": DHCP names it when the machine boots"))
+		v.skip("target", c.plan.AskDHCP+": DHCP names it when the machine boots")
 	}
-	found := make([][]Verdict, len(c.plan.Targets))
+	found := make([]verdicts, len(c.plan.Targets))
 	var wait sync.WaitGroup
-	for i, t := range c.plan.Targets {
-		wait.Go(func() { found[i] = c.target(ctx, t) })
+	for i := range c.plan.Targets {
+		wait.Go(func() { c.target(ctx, &found[i], &c.plan.Targets[i]) })
 	}
 	wait.Wait()
-	list = append(list, slices.Concat(found...)...)
-	return append(list, c.root()...)
+	for _, f := range found {
+		v = append(v, f...)
+	}
+	c.root(&v)
+	return v
 }
 
 // nic checks that a NIC of the plan is there, has a driver that a boot will find
 // too, and a link.
-func (c *checker) nic(index int) []Verdict {
+func (c *checker) nic(v *verdicts, index int) {
 	nic := c.plan.NICs[index]
 	what := "NIC " + planNICName(nic)
 	s, err := c.look(networkConfig(c.plan, index, nic))
 	if err != nil {
-		return []Verdict{failed(what, err.Error()+c.driverless(nic))}
+		v.fail(what, err.Error()+c.driverless(nic))
+		return
 	}
-	list := []Verdict{good(what, "%s, %s", s.Name, s.MAC)}
+	v.ok(what, s.Name+", "+s.MAC)
 	what = "link of " + s.Name
 	switch {
 	case !s.Up:
-		list = append(list, skipped(what, "the NIC is down: it has to be brought up to tell, as a boot does"))
+		v.skip(what, "the NIC is down: it has to be brought up to tell, as a boot does")
 	case !s.Carrier:
-		list = append(list, failed(what, "there is none; check the cable and the switch port"))
+		v.fail(what, "there is none; check the cable and the switch port")
 	default:
-		list = append(list, good(what, "up, MTU %d", s.MTU))
+		v.ok(what, "up, MTU "+strconv.Itoa(s.MTU))
 	}
 	if s.Driver == "" || c.where == nil {
-		return list
+		return
 	}
 	what = "driver of " + s.Name
-	module, err := fs.ReadLink(c.fsys, "sys/class/net/"+s.Name+"/device/driver/module")
-	if module = path.Base(module); err != nil {
-		return append(list, good(what, "%s, built in", s.Driver))
+	if module, err := fs.ReadLink(c.fsys, "sys/class/net/"+s.Name+"/device/driver/module"); err == nil {
+		c.module(v, what, path.Base(module))
+	} else {
+		v.ok(what, s.Driver+", built in")
 	}
-	return append(list, c.module(what, module))
 }
 
 // driverless tells of a NIC that is there by its PCI address and lacks a driver.
@@ -142,95 +146,104 @@ func (c *checker) driverless(nic fw.NIC) string {
 
 // drivers checks those that every boot needs, and that of the root's file system
 // where it is named.
-func (c *checker) drivers() (list []Verdict) {
-	for _, name := range []string{"iscsi_tcp", "sd_mod"} {
-		list = append(list, c.module("module "+name, name))
-	}
+func (c *checker) drivers(v *verdicts) {
+	c.module(v, "module iscsi_tcp", "iscsi_tcp")
+	c.module(v, "module sd_mod", "sd_mod")
 	if kind := c.plan.Root.FSType; kind != "" && kind != "auto" {
 		known, _ := fs.ReadFile(c.fsys, "proc/filesystems")
 		if slices.Contains(strings.Fields(string(known)), kind) {
-			list = append(list, good("file system "+kind, "the kernel has it"))
+			v.ok("file system "+kind, "the kernel has it")
 		} else {
-			list = append(list, c.module("file system "+kind, "fs-"+kind))
+			c.module(v, "file system "+kind, "fs-"+kind)
 		}
 	}
-	return list
 }
 
-func (c *checker) module(what, name string) Verdict {
+func (c *checker) module(v *verdicts, what, name string) {
 	if at := c.where(name); at != "" {
-		return good(what, "%s", at)
+		v.ok(what, at)
+	} else {
+		v.fail(what, name+" is neither in /lib/modules nor built in; check that the image has it (rootlun-initramfs --driver "+name+")")
 	}
-	return failed(what, name+" is neither in /lib/modules nor built in; check that the image has it (rootlun-initramfs --driver "+name+")")
 }
 
 // target checks the way to a target as far as its name on the portal's list.
-func (c *checker) target(ctx context.Context, t fw.Target) (list []Verdict) {
-	add := func(v Verdict) { list = append(list, v) }
-	what := "target " + t.Name
+func (c *checker) target(ctx context.Context, v *verdicts, t *fw.Target) {
+	what, route, portal := "target "+t.Name, "route to "+t.Host, "portal "+t.Portal()
 	if t.Session != "" {
-		return []Verdict{good(what, "%s is logged in to it already and is left alone", t.Session)}
+		v.ok(what, t.Session+" is logged in to it already and is left alone")
+		return
 	}
-	cfg, err := sessionConfig(c.plan, t)
+	cfg, err := sessionConfig(c.plan, *t)
 	if err != nil {
-		return []Verdict{failed(what, err.Error())}
+		v.fail(what, err.Error())
+		return
 	}
 	nic, via, err := c.route(cfg.Portal.Addr())
-	if route := "route to " + t.Host; err != nil {
-		add(failed(route, "none: "+err.Error()+"; check the addresses and gateways of the NICs"))
-		add(skipped("portal "+t.Portal(), "no route leads there"))
-		add(skipped(what, "no route leads to its portal"))
-		return list
-	} else if via.IsValid() {
-		add(good(route, "by %s through %s", nic, via))
-	} else {
-		add(good(route, "by %s, on its link", nic))
+	switch {
+	case err != nil:
+		v.fail(route, "none: "+err.Error()+"; check the addresses and gateways of the NICs")
+		v.skip(portal, "no route leads there")
+		v.skip(what, "no route leads to its portal")
+		return
+	case via.IsValid():
+		v.ok(route, "by "+nic+" through "+via.String())
+	default:
+		v.ok(route, "by "+nic+", on its link")
 	}
-
 	connect, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if err := c.connect(connect, cfg.Portal); err != nil {
-		add(failed("portal "+t.Portal(), err.Error()))
-		add(skipped(what, "its portal can't be reached"))
-		return list
+		v.fail(portal, err.Error())
+		v.skip(what, "its portal can't be reached")
+		return
 	}
-	add(good("portal "+t.Portal(), "it takes connections"))
-	add(c.listed(ctx, what, t, cfg))
-	return list
+	v.ok(portal, "it takes connections")
+	c.listed(ctx, v, what, cfg)
 }
 
 // listed asks the portal for its targets, with credentials only where it wants
 // some: those for discovery, else the target's.
-func (c *checker) listed(ctx context.Context, what string, t fw.Target, cfg session.Config) Verdict {
+func (c *checker) listed(ctx context.Context, v *verdicts, what string, cfg session.Config) {
 	cfg.Timers.Login = discoverTimeout
-	plain := cfg
-	plain.CHAP = nil
+	chap := cfg.CHAP
 	if d := c.plan.Credentials.Discovery; d.Password != "" {
-		cfg.CHAP = loginCHAP(d)
+		chap = loginCHAP(d)
 	}
-	records, err := c.discover(ctx, plain)
-	if cfg.CHAP != nil && (errors.Is(err, login.ErrAuthFailed) || errors.Is(err, login.ErrNoCredentials)) {
+	cfg.CHAP = nil
+	records, err := c.discover(ctx, cfg)
+	if chap != nil && (errors.Is(err, login.ErrAuthFailed) || errors.Is(err, login.ErrNoCredentials)) {
+		cfg.CHAP = chap
 		records, err = c.discover(ctx, cfg)
 	}
 	var refused *login.StatusError
 	var auth *login.AuthError
 	switch {
 	case errors.As(err, &refused) && !refused.Temporary(), errors.As(err, &auth):
-		return skipped(what, "the portal does not list its targets to us, which says nothing of a login: "+err.Error())
+		v.skip(what, "the portal does not list its targets to us, which says nothing of a login: "+err.Error())
+		return
 	case err != nil:
-		return failed(what, err.Error())
+		v.fail(what, err.Error())
+		return
 	}
-	i := slices.IndexFunc(records, func(r session.TargetRecord) bool { return r.Name == t.Name })
-	if i < 0 {
-		return failed(what, fmt.Sprintf("not on its portal's list, which has %s; check the name, and that the target lets %s in",
-			names(records), cfg.InitiatorName))
+	for _, r := range records {
+		if r.Name == cfg.TargetName {
+			v.ok(what, "on its portal's list"+elsewhere(r, cfg.Portal))
+			return
+		}
 	}
-	if !slices.ContainsFunc(records[i].Portals, func(p session.Portal) bool {
-		return p.Host == cfg.Portal.Addr().Unmap().String() && p.Port == t.Port
-	}) {
-		return good(what, "on its portal's list, at %s:%d", records[i].Portals[0].Host, records[i].Portals[0].Port)
+	v.fail(what, "not on its portal's list, which has "+names(records)+"; check the name, and that the target lets "+cfg.InitiatorName+" in")
+}
+
+// elsewhere says where a target is listed, unless that is the portal itself.
+func elsewhere(r session.TargetRecord, portal netip.AddrPort) string {
+	for _, p := range r.Portals {
+		if p.Host == portal.Addr().Unmap().String() && p.Port == portal.Port() {
+			return ""
+		}
 	}
-	return good(what, "on its portal's list")
+	p := r.Portals[0]
+	return ", at " + net.JoinHostPort(p.Host, strconv.Itoa(int(p.Port)))
 }
 
 // names lists a few targets.
@@ -244,23 +257,23 @@ func names(records []session.TargetRecord) string {
 	case len(records) == 0:
 		return "no target"
 	case more > 0:
-		list = append(list, fmt.Sprintf("and %d more", more))
+		list = append(list, "and "+strconv.Itoa(more)+" more")
 	}
 	return strings.Join(list, ", ")
 }
 
 // root checks what can be said of root= before its disk is there.
-func (c *checker) root() []Verdict {
+func (c *checker) root(v *verdicts) {
 	device := c.plan.Root.Device
 	switch {
 	case len(c.plan.Targets) == 0 && c.plan.AskDHCP == "":
-		return nil
 	case device == "":
-		return []Verdict{good("root", "the LUN itself, or its only file system")}
+		v.ok("root", "the LUN itself, or its only file system")
 	case strings.HasPrefix(device, "/dev/sd"):
-		return []Verdict{good("root", "%s, a name that may go to another disk at the next boot: LABEL= or UUID= can't", device)}
+		v.ok("root", device+", a name that may go to another disk at the next boot: LABEL= or UUID= can't")
+	default:
+		v.ok("root", device)
 	}
-	return []Verdict{good("root", "%s", device)}
 }
 
 // planNICName names a NIC for a person.

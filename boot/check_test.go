@@ -51,7 +51,7 @@ func wellChecker(plan *fw.Plan) *checker {
 	}
 }
 
-func verdictLines(list []Verdict) (lines []string) {
+func verdictLines(list verdicts) (lines []string) {
 	for _, v := range list {
 		lines = append(lines, fmt.Sprintf("%s %s: %s", v.Result, v.What, v.Text))
 	}

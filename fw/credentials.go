@@ -248,7 +248,7 @@ func (r *credentialFile) field(h *CHAP, field, value string) error {
 // may be a secret in the wrong place.
 func settingName(s string) string {
 	ours := s == "InitiatorName" || strings.HasPrefix(s, "node.") || strings.HasPrefix(s, "discovery.")
-	if !ours || strings.Trim(s, "abcdefghijklmnopqrstuvwxyzINn._") != "" {
+	if !ours || strings.Trim(s, "abcdefghijklmnopqrstuvwxyzIN._") != "" {
 		return ""
 	}
 	return s

@@ -60,10 +60,10 @@ func sessions(fsys fs.FS) (list []session) {
 	entries, _ := fs.ReadDir(fsys, sessionDir) // without the class there is none
 	for _, e := range entries {
 		if id, ok := numbered(e.Name(), "session"); ok {
-			ids = append(ids, id)
+			at, _ := slices.BinarySearch(ids, id)
+			ids = slices.Insert(ids, at, id)
 		}
 	}
-	slices.Sort(ids)
 	m := machine{fsys}
 	for _, id := range ids[:min(len(ids), most)] {
 		name := "session" + strconv.Itoa(id)

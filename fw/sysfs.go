@@ -29,10 +29,10 @@ func readAdapters(fsys fs.FS, _ bool) []firmware {
 	entries, _ := fs.ReadDir(fsys, dir)
 	for _, e := range entries {
 		if n, ok := numbered(e.Name(), "iscsi_boot"); ok {
-			hosts = append(hosts, n)
+			at, _ := slices.BinarySearch(hosts, n)
+			hosts = slices.Insert(hosts, at, n)
 		}
 	}
-	slices.Sort(hosts)
 	var out firmware
 	for _, n := range hosts[:min(len(hosts), most)] {
 		name := "iscsi_boot" + strconv.Itoa(n)

@@ -3,7 +3,6 @@ package session
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rootlun/rootlun/session/login"
 	"github.com/rootlun/rootlun/session/pdu"
@@ -98,7 +99,7 @@ func (d *discovery) logIn(ctx context.Context) (*os.File, *login.Result, error) 
 	offer := login.DefaultParams() // its digests are None: a Stream has none
 	offer.MaxRecvDataSegmentLength = listSegment
 	isid := [6]byte{0x80} // a random one, so that no session of ours is meant: RFC 7143, 11.12.5
-	if _, err := rand.Read(isid[1:]); err != nil {
+	if _, err := unix.Getrandom(isid[1:], 0); err != nil {
 		return nil, nil, d.failed(opLogin, err)
 	}
 	chap := d.cfg.CHAP

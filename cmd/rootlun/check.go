@@ -37,25 +37,25 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 		return view{}.print(plan, err, stdout, stderr)
 	}
 	code := 0
-	say := func(v boot.Verdict) {
-		if v.Result == "fail" {
+	say := func(result, what, text string) {
+		if result == "fail" {
 			code = 1
 		}
-		fmt.Fprintf(stdout, "%-5s %s: %s\n", v.Result, printable(v.What), printable(v.Text))
+		fmt.Fprintf(stdout, "%-5s %s: %s\n", result, printable(what), printable(text))
 	}
 	for _, e := range errorTexts(err) {
-		say(boot.Verdict{Result: "fail", What: "plan", Text: e})
+		say("fail", "plan", e)
 	}
 	if err == nil {
 		text := verdict(plan, 0, 0)
 		if n := len(plan.Warnings); n > 0 {
 			text += fmt.Sprintf("; warnings: %d, which rootlun show prints", n)
 		}
-		say(boot.Verdict{Result: "ok", What: "plan", Text: text})
+		say("ok", "plan", text)
 	}
 	if len(plan.NICs)+len(plan.Targets) > 0 {
 		for _, v := range boot.Check(context.Background(), plan) {
-			say(v)
+			say(v.Result, v.What, v.Text)
 		}
 	}
 	return code

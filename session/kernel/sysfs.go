@@ -54,11 +54,11 @@ func (s Sysfs) Sessions() ([]uint32, error) {
 	for _, e := range entries {
 		if n, ok := strings.CutPrefix(e.Name(), "session"); ok {
 			if sid, err := strconv.ParseUint(n, 10, 32); err == nil {
-				sids = append(sids, uint32(sid))
+				at, _ := slices.BinarySearch(sids, uint32(sid))
+				sids = slices.Insert(sids, at, uint32(sid))
 			}
 		}
 	}
-	slices.Sort(sids)
 	return sids, nil
 }
 
