@@ -16,7 +16,8 @@ type State struct {
 	Carrier bool // means nothing of a NIC that is not up
 }
 
-// Look returns the NIC that cfg means. It changes nothing and waits for nothing.
+// Look returns the NIC that cfg means: of a bond that is still to be made, its
+// first port. It changes nothing and waits for nothing.
 func Look(cfg Config) (*State, error) {
 	h := host{sysfs: "/sys"}
 	links, err := listLinks()
@@ -24,6 +25,11 @@ func Look(cfg Config) (*State, error) {
 		return nil, &Error{cfg.who(), "cannot be looked for", err}
 	}
 	l, err := h.choose(&cfg, links)
+	for i := range cfg.Bonds {
+		if b := &cfg.Bonds[i]; b.Name == cfg.Name && l == nil && len(b.Ports) > 0 {
+			l, err = h.choose(b.port(b.Ports[0]), links)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
