@@ -49,6 +49,7 @@ type nicSet struct {
 	console *Console
 	plan    *fw.Plan
 	settled <-chan struct{} // closed when the hardware that is there has its drivers
+	load    func(module string) error
 	up      map[int]*network.Result
 	leases  map[int]error // of each NIC that is up: what its lease lacks
 }
@@ -150,6 +151,11 @@ func leadsTo(nic *network.Result, portal netip.Addr) bool {
 	if nic.Gateway.IsValid() {
 		return true
 	}
+	for _, r := range nic.Routes {
+		if r.Destination.Contains(portal) {
+			return true
+		}
+	}
 	for _, p := range nic.Address {
 		if p.Masked().Contains(portal.WithZone("")) {
 			return true
@@ -189,21 +195,21 @@ func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) 
 	if index >= 0 {
 		nic = n.plan.NICs[index]
 	}
-	if what := notYet(n.plan, index, nic); what != "" {
+	if what := notYet(nic); what != "" {
 		return nil, fmt.Errorf("NIC %s: %s can't be set up yet", planNIC(nic), what)
 	}
-	if nic.Name == "" && nic.MAC == "" { // which is the only one is known when all are there
+	if nic.Name == "" && nic.MAC == "" && nic.PCI == "" { // which is the only one is known when all are there
 		select {
 		case <-n.settled:
 		case <-ctx.Done():
 			return nil, fmt.Errorf("the drivers of the NICs were not loaded in time: %w", ctx.Err())
 		}
 	}
-	result, err := network.Up(ctx, networkConfig(n.plan, index, nic), n.console)
+	result, err := network.Up(ctx, n.config(index, nic), n.console)
 	if err != nil && nic.DHCP && len(nic.Address) > 0 && ctx.Err() == nil {
 		n.console.Printf("warning: %v; going on with the firmware's own lease, %v", err, nic.Address)
 		nic.DHCP = false
-		result, err = network.Up(ctx, networkConfig(n.plan, index, nic), n.console)
+		result, err = network.Up(ctx, n.config(index, nic), n.console)
 	}
 	if err == nil {
 		n.console.Step("network", "%s", describeNIC(result))
@@ -211,36 +217,23 @@ func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) 
 	return result, err
 }
 
+// config is networkConfig with what only a running boot has: modules, and
+// another attempt after one that failed.
+func (n *nicSet) config(index int, nic fw.NIC) network.Config {
+	cfg := networkConfig(n.plan, index, nic)
+	cfg.Load, cfg.KeepLink = n.load, true
+	return cfg
+}
+
 // notYet names what a NIC needs and boot/network has not learnt; empty: nothing.
-func notYet(plan *fw.Plan, index int, nic fw.NIC) string {
-	for i := range plan.VLANs {
-		if plan.VLANs[i].Name == nic.Name {
-			return "a VLAN"
-		}
-	}
-	for i := range plan.Bonds {
-		if plan.Bonds[i].Name == nic.Name {
-			return "a bond"
-		}
-	}
+func notYet(nic fw.NIC) string {
 	switch {
-	case nic.VLAN != 0:
-		return "a VLAN"
-	case nic.SetMAC != "":
-		return "another MAC than its own"
 	case nic.DHCP6:
 		return "DHCPv6"
 	case nic.RA:
 		return "an address from router advertisements"
 	case nic.LinkLocal && len(nic.Address) == 0 && !nic.DHCP:
 		return "a link-local address alone"
-	}
-	for _, peer := range peers(plan, index) {
-		for i := range plan.Routes {
-			if plan.Routes[i].Destination.Contains(peer.WithZone("")) {
-				return "the target's route of rd.route="
-			}
-		}
 	}
 	return ""
 }
@@ -258,19 +251,79 @@ func peers(plan *fw.Plan, index int) (addrs []netip.Addr) {
 // networkConfig turns a NIC of the plan into what boot/network takes.
 func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 	cfg := network.Config{
-		Name: nic.Name, DHCP: nic.DHCP, Address: nic.Address, Gateway: nic.Gateway,
-		MTU: nic.MTU, Hostname: nic.Hostname,
+		Name: nic.Name, PCI: nic.PCI, VLAN: nic.VLAN, DHCP: nic.DHCP, Address: nic.Address, Gateway: nic.Gateway,
+		MTU: nic.MTU, Hostname: nic.Hostname, VendorClass: plan.VendorClass,
 		LinkTimeout: max(plan.Timeouts.Link, plan.Timeouts.Carrier), DHCPTimeout: plan.Timeouts.DHCP,
+		Narrow: isNarrow(plan, index), Loose: sharesSubnet(plan, index),
 	}
 	if n := plan.Timeouts.Tries; n > 1 && cfg.DHCPTimeout < 24*time.Hour {
 		cfg.DHCPTimeout = cmp.Or(cfg.DHCPTimeout, time.Minute) * time.Duration(n)
 	}
 	if nic.DHCP { // what stands beside it is an old answer
+		for _, a := range nic.Address {
+			if a.Addr().Is4() {
+				cfg.Requested = a.Addr()
+			}
+		}
 		cfg.Address, cfg.Gateway = nil, netip.Addr{}
+	}
+	for _, v := range plan.VLANs {
+		if nic.Name == v.Name {
+			cfg.Name, cfg.VLAN, cfg.VLANName = v.Link, v.ID, v.Name
+		}
+	}
+	for _, b := range plan.Bonds {
+		bond := network.Bond{Name: b.Name, Ports: b.Links, MTU: b.MTU}
+		for _, o := range b.Options {
+			bond.Options = append(bond.Options, network.Option(o))
+		}
+		cfg.Bonds = append(cfg.Bonds, bond)
 	}
 	if nic.Name == "" && nic.MAC != "" {
 		cfg.MAC, _ = net.ParseMAC(nic.MAC)
 	}
+	if nic.SetMAC != "" {
+		cfg.SetMAC, _ = net.ParseMAC(nic.SetMAC)
+	}
+	for _, r := range plan.Routes {
+		// Without an interface it is tried on all NICs, and goes where its
+		// gateway is.
+		if r.Interface == nic.Name || r.Interface == "" && (r.Gateway.IsValid() || index <= 0) {
+			cfg.Routes = append(cfg.Routes, network.Route{Destination: r.Destination, Gateway: r.Gateway})
+		}
+	}
 	cfg.Peers = peers(plan, index)
 	return cfg
+}
+
+// isNarrow says whether a NIC's gateway serves its targets alone. Where several
+// NICs of a firmware's table have one, the default route is of the one that leads
+// to the target that is tried first.
+func isNarrow(plan *fw.Plan, index int) bool {
+	if index < 0 || plan.NICs[index].Index < 0 {
+		return false
+	}
+	for _, t := range plan.Targets {
+		if t.NIC >= 0 && t.NIC < len(plan.NICs) && (plan.NICs[t.NIC].DHCP || plan.NICs[t.NIC].Gateway.IsValid()) {
+			return t.NIC != index
+		}
+	}
+	return false
+}
+
+// sharesSubnet says whether another NIC of the plan is in the same IPv4 subnet.
+func sharesSubnet(plan *fw.Plan, index int) bool {
+	if index < 0 {
+		return false
+	}
+	for i, other := range plan.NICs {
+		for _, theirs := range other.Address {
+			for _, ours := range plan.NICs[index].Address {
+				if i != index && ours.Addr().Is4() && ours.Contains(theirs.Addr()) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }

@@ -51,6 +51,9 @@ func planNIC(n fw.NIC) string {
 	words := []string{n.Name, n.MAC}
 	if n.Name == "" && n.MAC == "" {
 		words = []string{"the only one"}
+		if n.PCI != "" {
+			words[0] = n.PCI
+		}
 	}
 	if n.VLAN != 0 {
 		words = append(words, fmt.Sprintf("VLAN %d", n.VLAN))
@@ -83,7 +86,17 @@ func planAuth(t fw.Target) string {
 }
 
 func describeNIC(r *network.Result) string {
-	s := fmt.Sprintf("%s (%s, %s)", r.Name, r.Driver, r.MAC)
+	var what []string
+	if r.VLAN != 0 {
+		what = append(what, fmt.Sprintf("VLAN %d over %s", r.VLAN, r.Link))
+	}
+	if len(r.Ports) > 0 {
+		what = append(what, "bond of "+strings.Join(r.Ports, " and "))
+	}
+	if r.Driver != "" {
+		what = append(what, r.Driver)
+	}
+	s := fmt.Sprintf("%s (%s, %s)", r.Name, strings.Join(what, ", "), r.MAC)
 	for _, a := range r.Address {
 		s += " " + a.String()
 	}

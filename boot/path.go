@@ -51,7 +51,7 @@ func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), up: map[int]*network.Result{}, leases: map[int]error{}}
+	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), load: drivers.loader.Load, up: map[int]*network.Result{}, leases: map[int]error{}}
 	if plan.AskDHCP != "" && len(plan.Targets) == 0 {
 		if err := nics.askTarget(ctx, limit); err != nil {
 			return nil, err

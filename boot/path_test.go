@@ -90,7 +90,8 @@ func TestFirstOfEndsWhenNothingCanPass(t *testing.T) {
 func TestTryTargetAttaches(t *testing.T) {
 	plan := &fw.Plan{
 		Initiator: fw.Initiator{Name: "iqn.2026-01.net.example:node"},
-		NICs:      []fw.NIC{{Name: "there is none", SetMAC: "no MAC", VLAN: 5}},
+		NICs:      []fw.NIC{{Name: "there is none"}},
+		Timeouts:  fw.Timeouts{Link: time.Millisecond},
 	}
 	asked := errors.New("the way to the kernel is asked for")
 	try := func(name string) error {

@@ -121,7 +121,6 @@ func TestRootAndRest(t *testing.T) {
 		{"rd.net.dhcp.retry=3 rd.net.timeout.dhcp=infinity rd.net.dhcp.vendor-class=class", func(p *Plan) {
 			p.Timeouts.Tries, p.Timeouts.DHCP = 3, math.MaxInt32*time.Second
 			p.VendorClass = "class"
-			p.Warnings = []string{`kernel command line: "rd.net.dhcp.vendor-class=class": not supported yet; it has no effect`}
 		}},
 		{"rd.iscsi.transport=qedi", func(p *Plan) {
 			p.Warnings = []string{"kernel command line: rd.iscsi.transport: qedi is not used to log in; tcp is, and an adapter's own sessions are left alone"}

@@ -51,9 +51,6 @@ func setIP(c *command, w word) error {
 		return err
 	}
 	c.ipGiven = true
-	if nic.SetMAC != "" {
-		c.warn(c.place, ": ip=: to change a NIC's MAC to ", nic.SetMAC, " is not supported yet; it keeps its own")
-	}
 	if nic.Origin == "" { // none, off or ibft, without an address
 		return nil
 	}

@@ -176,7 +176,7 @@ func setVendorClass(c *command, w word) error {
 		return errors.New("that is not 1 to 255 bytes")
 	}
 	c.vendorClass = w.value
-	return setLater(c, w)
+	return nil
 }
 
 // setTries reads rd.net.dhcp.retry.

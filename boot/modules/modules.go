@@ -118,7 +118,11 @@ func (l *Loader) load(target *module) error {
 // It waits for no other module meanwhile, so that a circle cannot stall it.
 func (l *Loader) loadOne(m *module) error {
 	m.once.Do(func() {
-		err := l.insert(m.path, l.cmdline.options[m.name])
+		options := l.cmdline.options[m.name]
+		if m.name == "bonding" { // as systemd has it: by itself it makes a bond0
+			options = strings.TrimSpace("max_bonds=0 " + options)
+		}
+		err := l.insert(m.path, options)
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			m.err = fmt.Errorf("load module %s: %w%s", m.path, err, hint(m.path, err))
 		}

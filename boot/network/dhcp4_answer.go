@@ -73,6 +73,8 @@ func parseAnswer(m *dhcpv4.DHCPv4) (*answer, error) {
 			Domain:        text(option(m, byte(dhcpv4.OptionDomainName))),
 		},
 	}
+	a.lease.Renew, a.lease.Rebind = timers(a.lease.Duration,
+		option(m, byte(dhcpv4.OptionRenewTimeValue)), option(m, byte(dhcpv4.OptionRebindingTimeValue)))
 	if a.routes == nil { // RFC 3442: with option 121, option 3 is ignored
 		if routers := addresses(option(m, byte(dhcpv4.OptionRouter))); len(routers) > 0 {
 			a.routes = []route{{netip.PrefixFrom(netip.IPv4Unspecified(), 0), routers[0]}}
@@ -82,6 +84,21 @@ func parseAnswer(m *dhcpv4.DHCPv4) (*answer, error) {
 		a.mtu = int(binary.BigEndian.Uint16(mtu))
 	}
 	return a, nil
+}
+
+// timers returns T1 and T2: options 58 and 59 where they make sense, else a half
+// and seven eighths of the lease (RFC 2131, 4.4.5).
+func timers(lease time.Duration, t1, t2 []byte) (renew, rebind time.Duration) {
+	seconds := func(b []byte) time.Duration {
+		if len(b) != 4 {
+			return 0
+		}
+		return time.Duration(binary.BigEndian.Uint32(b)) * time.Second
+	}
+	if renew, rebind = seconds(t1), seconds(t2); 0 < renew && renew <= rebind && rebind <= lease {
+		return renew, rebind
+	}
+	return lease / 2, lease / 8 * 7
 }
 
 // isHost says whether an address can be one host's.

@@ -16,14 +16,20 @@ type State struct {
 	Carrier bool // means nothing of a NIC that is not up
 }
 
-// Look returns the NIC that cfg means. It changes nothing and waits for nothing.
+// Look returns the NIC that cfg means: of a bond that is still to be made, its
+// first port. It changes nothing and waits for nothing.
 func Look(cfg Config) (*State, error) {
 	h := host{sysfs: "/sys"}
 	links, err := listLinks()
 	if err != nil {
 		return nil, &Error{cfg.who(), "cannot be looked for", err}
 	}
-	l, err := h.choose(cfg, links)
+	l, err := h.choose(&cfg, links)
+	for i := range cfg.Bonds {
+		if b := &cfg.Bonds[i]; b.Name == cfg.Name && l == nil && len(b.Ports) > 0 {
+			l, err = h.choose(b.port(b.Ports[0]), links)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -48,5 +54,8 @@ func RouteTo(a netip.Addr) (nic string, via netip.Addr, err error) {
 		return "", via, err
 	}
 	l, err := getLink(index)
-	return l.name, via, err
+	if err != nil {
+		return "", via, err
+	}
+	return l.name, via, nil
 }
