@@ -2,6 +2,7 @@ package boot
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -100,4 +101,21 @@ func writeState(c *Console, version string, plan *fw.Plan, p *Path, init string)
 		})
 	}
 	return s.Write(handoff.StateFile)
+}
+
+// interfaces describes for the next system what the boot set up.
+func interfaces(plan *fw.Plan, nic *network.Result) []handoff.Interface {
+	if nic == nil {
+		return nil
+	}
+	n := handoff.Interface{
+		Name: nic.Name, Index: nic.Index, MAC: nic.MAC.String(), Address: nic.Address, DNS: nic.DNS, Hostname: nic.Hostname,
+	}
+	if nic.Gateway.IsValid() {
+		n.Gateway = []netip.Addr{nic.Gateway}
+	}
+	if l := nic.Lease; l != nil {
+		n.DHCP, n.Domain, n.Server, n.Lease = true, l.Domain, l.Server, int(l.Duration/time.Second)
+	}
+	return []handoff.Interface{n}
 }

@@ -65,6 +65,9 @@ func WriteNetwork(run string, interfaces []Interface) error {
 			write(base+".netdev", 0o644, n.netdev())
 		}
 		write(base+".network", 0o644, n.network(interfaces))
+		if n.Kind == "" {
+			write("systemd/network/98-rootlun-"+n.Name+".link", 0o644, n.linkFile())
+		}
 		// NetworkManager refuses a profile that others may read.
 		write("NetworkManager/system-connections/rootlun-"+n.Name+".nmconnection", 0o600, n.profile(interfaces))
 		write(fmt.Sprint("NetworkManager/devices/", n.Index), 0o644, n.device())
@@ -75,6 +78,7 @@ func WriteNetwork(run string, interfaces []Interface) error {
 			}
 		}
 		fmt.Fprintf(&ifstate, "%s=%s\n", n.Name, n.Name)
+		write("network/ifstate."+n.Name, 0o644, n.Name+"\n") // ifupdown 0.8 asks this one
 	}
 	if root := leading(interfaces); root != nil {
 		// It has room for one name, and its being there makes cloud-init read

@@ -11,16 +11,7 @@ import (
 func (n *Interface) network(all []Interface) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("[Match]")
-	switch {
-	case n.Kind != "":
-		line("Name=%s", n.Name)
-	case n.Master != "" && n.Permanent != "":
-		line("PermanentMACAddress=%s", n.Permanent) // the bond's NICs share the other
-	default:
-		line("MACAddress=%s", n.MAC)
-		line("Type=ether") // not a VLAN on it, which has its MAC
-	}
+	b.WriteString(n.match())
 	if n.MTU != 0 {
 		line("\n[Link]\nMTUBytes=%d", n.MTU)
 	}
@@ -74,6 +65,25 @@ func (n *Interface) network(all []Interface) string {
 		}
 	}
 	return b.String()
+}
+
+// match is the section that finds the interface.
+func (n *Interface) match() string {
+	switch {
+	case n.Kind != "":
+		return "[Match]\nName=" + n.Name + "\n"
+	case n.Master != "" && n.Permanent != "": // the bond's NICs share the other
+		return "[Match]\nPermanentMACAddress=" + n.Permanent + "\nType=ether\n"
+	}
+	return "[Match]\nMACAddress=" + n.MAC + "\nType=ether\n" // not a VLAN on it, which has its MAC
+}
+
+// linkFile is a systemd.link(5) file that has udev leave the NIC's name alone: a
+// link that is up cannot be renamed by kernels before 6.2, and networkd 252 then waits for the
+// new name for ever. The usual names become alternative ones. A file of the
+// administrator's sorts before it.
+func (n *Interface) linkFile() string {
+	return n.match() + "\n[Link]\nNamePolicy=keep\nAlternativeNamesPolicy=database onboard slot path mac\nMACAddressPolicy=none\n"
 }
 
 // netdev is the systemd.netdev(5) file of a VLAN or a bond. networkd leaves one
