@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rootlun/rootlun/boot/handoff"
 	"github.com/rootlun/rootlun/boot/modules"
 	"github.com/rootlun/rootlun/fw"
 )
@@ -59,6 +60,9 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	c.Step("handoff", "%s runs as PID 1", init)
 	if err := writeState(c, version, plan, path, init); err != nil {
 		c.Printf("warning: %v", err)
+	}
+	if err := handoff.WriteNetwork("/run", interfaces(plan, path.NIC)); err != nil {
+		c.Printf("warning: the next system's network manager may take the root's NIC down: %v", err)
 	}
 	err = switchRoot(c, init, os.Args[1:], initEnvironment(os.Environ()))
 	return plan, &StepError{Step: "hand over to " + init, Err: err}

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -164,4 +165,21 @@ func stateNIC(p *Path) handoff.NIC {
 		n.DHCP, n.Lease = l.Server.String(), int(l.Duration/time.Second)
 	}
 	return n
+}
+
+// interfaces describes for the next system what the boot set up.
+func interfaces(plan *fw.Plan, nic *network.Result) []handoff.Interface {
+	if nic == nil {
+		return nil
+	}
+	n := handoff.Interface{
+		Name: nic.Name, Index: nic.Index, MAC: nic.MAC.String(), Address: nic.Address, DNS: nic.DNS, Hostname: nic.Hostname,
+	}
+	if nic.Gateway.IsValid() {
+		n.Gateway = []netip.Addr{nic.Gateway}
+	}
+	if l := nic.Lease; l != nil {
+		n.DHCP, n.Domain, n.Server, n.Lease = true, l.Domain, l.Server, int(l.Duration/time.Second)
+	}
+	return []handoff.Interface{n}
 }

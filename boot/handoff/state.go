@@ -1,11 +1,10 @@
-// Package handoff writes what the next system needs to know of the boot:
-// /run/rootlun/state.json so far.
+// Package handoff writes what the next system needs to know of the boot: all
+// of it in /run/rootlun/state.json, and the network in the files of each network
+// manager.
 package handoff
 
 import (
 	"net/netip"
-	"os"
-	"path/filepath"
 
 	"github.com/rootlun/rootlun/boot/json"
 )
@@ -84,13 +83,5 @@ type Step struct {
 
 // Write writes the state to path, whole or not at all.
 func (s *State) Write(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	temporary := path + ".new"
-	if err := os.WriteFile(temporary, json.Marshal(s), 0o644); err != nil {
-		os.Remove(temporary)
-		return err
-	}
-	return os.Rename(temporary, path)
+	return writeFile(path, json.Marshal(s), 0o644)
 }

@@ -1,0 +1,154 @@
+package handoff
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Interface is a network interface that leads to the root, or that one does
+// which leads there: the NIC below a VLAN, the NICs of a bond.
+type Interface struct {
+	Name      string
+	Index     int    // the kernel's ifindex
+	MAC       string // aa:bb:cc:dd:ee:ff
+	Permanent string // the MAC that it was made with; empty: not known
+	MTU       int    // 0: not set by us
+	Kind      string // "vlan", "bond"; empty: a NIC
+	VLAN      uint16 // of Kind "vlan"
+	Link      string // of Kind "vlan": the interface below
+	Master    string // the bond that it is part of
+	Options   []Option
+
+	DHCP     bool // DHCPv4
+	DHCP6    bool
+	RA       bool           // addresses or routes from router advertisements
+	Address  []netip.Prefix // as they stand, also those that were leased
+	Gateway  []netip.Addr   // at most one of each IP version
+	Routes   []Route        // beside the default ones
+	DNS      []netip.Addr
+	Domain   string
+	Hostname string
+	Server   netip.Addr // the DHCP server
+	Lease    int        // of DHCPv4, seconds
+}
+
+// Option is a setting of a bond, by the name that the kernel's bonding driver
+// gives it.
+type Option struct{ Name, Value string }
+
+// Route leads to a destination; without Gateway it is on the link.
+type Route struct {
+	Destination netip.Prefix
+	Gateway     netip.Addr
+}
+
+// WriteNetwork tells the next system's network managers to take the interfaces
+// over as they are, and to keep them: systemd-networkd, NetworkManager,
+// ifupdown, klibc's and open-iscsi's scripts and cloud-init, each in its own
+// form below run, which is "/run". Only those that the next system has read
+// theirs. Parents stand before what is made of them. It writes all that it can,
+// and returns what failed.
+func WriteNetwork(run string, interfaces []Interface) error {
+	var errs []error
+	write := func(name string, mode os.FileMode, text string) {
+		errs = append(errs, writeFile(filepath.Join(run, name), []byte(text), mode))
+	}
+	var ifstate strings.Builder
+	for i := range interfaces {
+		n := &interfaces[i]
+		base := "systemd/network/05-rootlun-" + n.Name
+		if n.Kind != "" {
+			write(base+".netdev", 0o644, n.netdev())
+		}
+		write(base+".network", 0o644, n.network(interfaces))
+		if n.Kind == "" {
+			write("systemd/network/98-rootlun-"+n.Name+".link", 0o644, n.linkFile())
+		}
+		// NetworkManager refuses a profile that others may read.
+		write("NetworkManager/system-connections/rootlun-"+n.Name+".nmconnection", 0o600, n.profile(interfaces))
+		write(fmt.Sprint("NetworkManager/devices/", n.Index), 0o644, n.device())
+		if n.leads() {
+			write("net-"+n.Name+".conf", 0o644, n.klibc())
+			if n.any(netip.Addr.Is6) {
+				write("net6-"+n.Name+".conf", 0o644, n.klibc6())
+			}
+		}
+		fmt.Fprintf(&ifstate, "%s=%s\n", n.Name, n.Name)
+		write("network/ifstate."+n.Name, 0o644, n.Name+"\n") // ifupdown 0.8 asks this one
+	}
+	if root := leading(interfaces); root != nil {
+		// It has room for one name, and its being there makes cloud-init read
+		// the net-*.conf files.
+		write("initramfs/open-iscsi.interface", 0o644, root.Name+"\n")
+	}
+	write("network/ifstate", 0o644, ifstate.String())
+	write("systemd/system/networking.service.d/50-rootlun.conf", 0o644, keepIfupdown)
+	return errors.Join(errs...)
+}
+
+// keepIfupdown keeps ifupdown, which takes all of ifstate down when the system
+// stops, from taking the root along.
+const keepIfupdown = `# The root file system is reached through this network.
+[Service]
+ExecStop=
+`
+
+// leads says whether the interface has addresses of its own.
+func (n *Interface) leads() bool { return len(n.Address) > 0 && n.Master == "" }
+
+// leading returns the first interface that has an address.
+func leading(interfaces []Interface) *Interface {
+	for i := range interfaces {
+		if interfaces[i].leads() {
+			return &interfaces[i]
+		}
+	}
+	return nil
+}
+
+func (n *Interface) any(of func(netip.Addr) bool) bool {
+	for _, p := range n.Address {
+		if of(p.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// static returns the addresses that no protocol renews.
+func (n *Interface) static() (list []netip.Prefix) {
+	for _, p := range n.Address {
+		leased := p.Addr().Is4() && n.DHCP || p.Addr().Is6() && (n.DHCP6 || n.RA)
+		if !leased && !p.Addr().IsLinkLocalUnicast() || !leased && p.Addr().Is4() {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// above returns the interfaces of that kind which are made of this one.
+func (n *Interface) above(all []Interface, kind string) (names []string) {
+	for _, o := range all {
+		if o.Kind == kind && (o.Link == n.Name || n.Master == o.Name) {
+			names = append(names, o.Name)
+		}
+	}
+	return names
+}
+
+// writeFile writes a file, whole or not at all, and its folders.
+func writeFile(path string, data []byte, mode os.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, data, mode); err != nil {
+		os.Remove(temporary)
+		return err
+	}
+	return os.Rename(temporary, path)
+}

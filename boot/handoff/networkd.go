@@ -1,0 +1,123 @@
+package handoff
+
+import (
+	"fmt"
+	"strings"
+)
+
+// network is the systemd.network(5) file of the interface. Its name sorts
+// before those of the distribution, so that networkd takes it and not another
+// that would ask for a new address and drop the old one.
+func (n *Interface) network(all []Interface) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	b.WriteString(n.match())
+	if n.MTU != 0 {
+		line("\n[Link]\nMTUBytes=%d", n.MTU)
+	}
+	line("\n[Network]")
+	line("Description=leads to the root file system (rootlun)")
+	line("KeepConfiguration=yes")
+	line("IgnoreCarrierLoss=yes")
+	for _, name := range n.above(all, "vlan") {
+		line("VLAN=%s", name)
+	}
+	for _, name := range n.above(all, "bond") {
+		line("Bond=%s", name)
+	}
+	if !n.leads() {
+		line("LinkLocalAddressing=no")
+		line("IPv6AcceptRA=no")
+		return b.String()
+	}
+	switch {
+	case n.DHCP && n.DHCP6:
+		line("DHCP=yes")
+	case n.DHCP:
+		line("DHCP=ipv4")
+	case n.DHCP6:
+		line("DHCP=ipv6")
+	}
+	for _, a := range n.DNS {
+		line("DNS=%s", a)
+	}
+	if n.Domain != "" {
+		line("Domains=%s", word(n.Domain))
+	}
+	if n.DHCP { // the identifier that the boot asked with, so that the address stays
+		line("\n[DHCPv4]\nClientIdentifier=mac\nSendRelease=no")
+	}
+	for _, p := range n.static() {
+		line("\n[Address]\nAddress=%s", p)
+	}
+	for _, gw := range n.Gateway {
+		if gw.Is4() && n.DHCP || gw.Is6() && n.RA {
+			continue
+		}
+		line("\n[Route]\nGateway=%s\nGatewayOnLink=yes", gw)
+	}
+	for _, r := range n.Routes {
+		line("\n[Route]\nDestination=%s", r.Destination)
+		if r.Gateway.IsValid() {
+			line("Gateway=%s\nGatewayOnLink=yes", r.Gateway)
+		} else {
+			line("Scope=link")
+		}
+	}
+	return b.String()
+}
+
+// match is the section that finds the interface.
+func (n *Interface) match() string {
+	switch {
+	case n.Kind != "":
+		return "[Match]\nName=" + n.Name + "\n"
+	case n.Master != "" && n.Permanent != "": // the bond's NICs share the other
+		return "[Match]\nPermanentMACAddress=" + n.Permanent + "\nType=ether\n"
+	}
+	return "[Match]\nMACAddress=" + n.MAC + "\nType=ether\n" // not a VLAN on it, which has its MAC
+}
+
+// linkFile is a systemd.link(5) file that has udev leave the NIC's name alone: a
+// link that is up cannot be renamed by kernels before 6.2, and networkd 252 then waits for the
+// new name for ever. The usual names become alternative ones. A file of the
+// administrator's sorts before it.
+func (n *Interface) linkFile() string {
+	return n.match() + "\n[Link]\nNamePolicy=keep\nAlternativeNamesPolicy=database onboard slot path mac\nMACAddressPolicy=none\n"
+}
+
+// netdev is the systemd.netdev(5) file of a VLAN or a bond. networkd leaves one
+// that is there as it is.
+func (n *Interface) netdev() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[NetDev]\nName=%s\nKind=%s\n", n.Name, n.Kind)
+	if n.Kind == "vlan" {
+		fmt.Fprintf(&b, "\n[VLAN]\nId=%d\n", n.VLAN)
+		return b.String()
+	}
+	fmt.Fprintf(&b, "MACAddress=%s\n\n[Bond]\n", n.MAC)
+	for _, o := range n.Options {
+		if format, ok := bondOptions[o.Name]; ok {
+			fmt.Fprintf(&b, format+"\n", word(o.Value))
+		}
+	}
+	return b.String()
+}
+
+// bondOptions are networkd's spellings of the bonding driver's options.
+var bondOptions = map[string]string{
+	"mode": "Mode=%s", "miimon": "MIIMonitorSec=%sms", "updelay": "UpDelaySec=%sms", "downdelay": "DownDelaySec=%sms",
+	"lacp_rate": "LACPTransmitRate=%s", "xmit_hash_policy": "TransmitHashPolicy=%s", "fail_over_mac": "FailOverMACPolicy=%s",
+	"min_links": "MinLinks=%s", "ad_select": "AdSelect=%s",
+}
+
+// word returns text from outside with nothing in it that could start another
+// line or setting.
+func word(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r <= ' ' || r == 0x7f || r == '%' || r == '\\' || r == '"' || r == '\'' {
+			return -1
+		}
+		return r
+	}, s)
+}
