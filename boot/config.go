@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/rootlun/rootlun/boot/network"
 	"github.com/rootlun/rootlun/fw"
@@ -73,11 +74,14 @@ func (n *nicSet) bringUp(ctx context.Context, index int, portal netip.Addr) (*ne
 }
 
 func leadsTo(nic *network.Result, portal netip.Addr) bool {
-	if nic.Gateway.IsValid() {
+	if zone := portal.Zone(); zone != "" {
+		return zone == nic.Name || zone == strconv.Itoa(nic.Index)
+	}
+	if nic.Gateway.IsValid() || nic.Gateway6.IsValid() && portal.Is6() {
 		return true
 	}
 	for _, p := range nic.Address {
-		if p.Masked().Contains(portal.WithZone("")) {
+		if p.Masked().Contains(portal) {
 			return true
 		}
 	}
@@ -110,9 +114,15 @@ func (n *nicSet) from(nic *network.Result) string {
 // raise brings a NIC up. The address that DHCP once gave to the firmware is
 // still better than none when no server answers now.
 func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) {
-	nic := fw.NIC{DHCP: true}
+	nic := unplannedNIC(n.plan)
 	if index >= 0 {
 		nic = n.plan.NICs[index]
+	}
+	switch { // of a table: what the firmware asked of the network is asked again
+	case nic.Origin == "ra" && !nic.DHCP:
+		nic.RA = true
+	case nic.Origin == "dhcp" && !nic.DHCP && slices.ContainsFunc(nic.Address, func(p netip.Prefix) bool { return p.Addr().Is6() }):
+		nic.RA, nic.DHCP6 = true, true
 	}
 	if nic.VLAN != 0 || nic.SetMAC != "" {
 		return nil, fmt.Errorf("NIC %s: a VLAN, or another MAC than its own, can't be set up yet", planNIC(nic))
@@ -125,9 +135,9 @@ func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) 
 		}
 	}
 	result, err := network.Up(ctx, networkConfig(n.plan, index, nic), n.console)
-	if err != nil && nic.DHCP && len(nic.Address) > 0 && ctx.Err() == nil {
-		n.console.Printf("warning: %v; going on with the firmware's own lease, %v", err, nic.Address)
-		nic.DHCP = false
+	if err != nil && (nic.DHCP || nic.RA || nic.DHCP6) && len(nic.Address) > 0 && ctx.Err() == nil {
+		n.console.Printf("warning: %v; going on with the firmware's own address, %v", err, nic.Address)
+		nic.DHCP, nic.RA, nic.DHCP6 = false, false, false
 		result, err = network.Up(ctx, networkConfig(n.plan, index, nic), n.console)
 	}
 	if err == nil {
@@ -136,15 +146,35 @@ func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) 
 	return result, err
 }
 
+// unplannedNIC is the only NIC, where the plan has none: what it asks the network
+// for is of the portals' IP version.
+func unplannedNIC(plan *fw.Plan) fw.NIC {
+	for _, t := range plan.Targets {
+		if a, err := netip.ParseAddr(t.Host); err != nil || a.Is4() {
+			return fw.NIC{DHCP: true}
+		}
+	}
+	six := len(plan.Targets) > 0
+	return fw.NIC{DHCP: !six, RA: six, DHCP6: six}
+}
+
 // networkConfig turns a NIC of the plan into what boot/network takes.
 func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 	cfg := network.Config{
-		Name: nic.Name, DHCP: nic.DHCP, Address: nic.Address, Gateway: nic.Gateway,
+		Name: nic.Name, DHCP: nic.DHCP, RA: nic.RA, DHCP6: nic.DHCP6, LinkLocal: nic.LinkLocal,
 		MTU: nic.MTU, Hostname: nic.Hostname,
 		LinkTimeout: max(plan.Timeouts.Link, plan.Timeouts.Carrier), DHCPTimeout: plan.Timeouts.DHCP,
+		AutoTimeout: plan.Timeouts.Auto, DADTimeout: plan.Timeouts.DAD,
 	}
-	if nic.DHCP { // what stands beside it is an old answer
-		cfg.Address, cfg.Gateway = nil, netip.Addr{}
+	// What stands beside what is asked of the network is an old answer.
+	asked := func(a netip.Addr) bool { return a.Is4() && nic.DHCP || a.Is6() && (nic.RA || nic.DHCP6) }
+	for _, p := range nic.Address {
+		if !asked(p.Addr()) {
+			cfg.Address = append(cfg.Address, p)
+		}
+	}
+	if !asked(nic.Gateway) {
+		cfg.Gateway = nic.Gateway
 	}
 	if nic.Name == "" && nic.MAC != "" {
 		cfg.MAC, _ = net.ParseMAC(nic.MAC)

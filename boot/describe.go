@@ -32,6 +32,12 @@ func planNIC(n fw.NIC) string {
 	if n.DHCP {
 		words = append(words, "DHCP")
 	}
+	if n.RA {
+		words = append(words, "router advertisements")
+	}
+	if n.DHCP6 {
+		words = append(words, "DHCPv6")
+	}
 	for _, a := range n.Address {
 		words = append(words, a.String())
 	}
@@ -58,6 +64,9 @@ func describeNIC(r *network.Result) string {
 	}
 	if r.Gateway.IsValid() {
 		s += " via " + r.Gateway.String()
+	}
+	if r.Gateway6.IsValid() {
+		s += " via " + r.Gateway6.String()
 	}
 	if r.Lease != nil {
 		s += fmt.Sprintf(", lease of %.4g h from %s", r.Lease.Duration.Hours(), r.Lease.Server)
@@ -90,6 +99,8 @@ func writeState(c *Console, version string, plan *fw.Plan, p *Path, init string)
 	}
 	if p.NIC.Gateway.IsValid() {
 		s.NIC.Gateway = p.NIC.Gateway.String()
+	} else if p.NIC.Gateway6.IsValid() {
+		s.NIC.Gateway = p.NIC.Gateway6.String()
 	}
 	if l := p.NIC.Lease; l != nil {
 		s.NIC.DHCP, s.NIC.Lease = l.Server.String(), seconds(l.Duration)

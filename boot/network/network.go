@@ -24,7 +24,11 @@ type Config struct {
 	Name string           // interface name; wins over MAC
 	MAC  net.HardwareAddr // nil with an empty Name: the only Ethernet NIC there is
 
-	DHCP     bool           // DHCPv4; the fields below then add to its answer
+	DHCP      bool // DHCPv4; the fields below then add to its answer
+	RA        bool // IPv6 addresses from router advertisements, and from DHCPv6 where these ask for it
+	DHCP6     bool // DHCPv6; with RA only where that gives no address
+	LinkLocal bool // the IPv6 link-local address is enough
+
 	Address  []netip.Prefix // static, IPv4 or IPv6
 	Gateway  netip.Addr     // instead of the DHCP server's
 	Peers    []netip.Addr   // the portals: each gets a host route when nothing else leads to it
@@ -32,7 +36,9 @@ type Config struct {
 	Hostname string         // sent in DHCP
 
 	LinkTimeout time.Duration // for the device and for the carrier, each; 0: 60 s
-	DHCPTimeout time.Duration // 0: 60 s
+	DHCPTimeout time.Duration // also for DHCPv6; 0: 60 s
+	AutoTimeout time.Duration // for router advertisements; 0: 60 s
+	DADTimeout  time.Duration // for duplicate address detection; 0: 60 s
 }
 
 // Result is the NIC as it stands now.
@@ -44,9 +50,11 @@ type Result struct {
 	MTU      int
 	Address  []netip.Prefix
 	Gateway  netip.Addr
+	Gateway6 netip.Addr // of router advertisements
 	DNS      []netip.Addr
-	Hostname string // as DHCP says, else as in Config
-	Lease    *Lease // nil without DHCP, and where the NIC had its address already
+	Hostname string  // as DHCP says, else as in Config
+	Lease    *Lease  // nil without DHCP, and where the NIC had its address already
+	Lease6   *Lease6 // nil without DHCPv6, and so
 }
 
 // Lease is what the DHCP server said beyond addresses. The strings hold no
@@ -136,6 +144,11 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 	if err != nil {
 		return nil, err
 	}
+	restore6, err := n.prepare6(cfg)
+	defer restore6()
+	if err != nil {
+		return nil, err
+	}
 	if kept {
 		p.Printf("%s has its address already and is left as it is", n.name)
 	} else if err := n.raise(cfg.MTU); err != nil {
@@ -148,26 +161,17 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 	res = &Result{Gateway: cfg.Gateway, Hostname: cfg.Hostname}
 	var routes []route
 	if cfg.DHCP && !kept {
-		a, err := n.dhcp4(ctx, h.retransmit, cfg)
-		if err != nil {
+		if routes, err = h.lease4(ctx, n, &cfg, res); err != nil {
 			return nil, err
-		}
-		if cfg.MTU == 0 {
-			if err := n.leasedMTU(ctx, a.mtu, cfg.LinkTimeout); err != nil {
-				return nil, err
-			}
-		}
-		cfg.Address = append([]netip.Prefix{a.address}, cfg.Address...)
-		routes = a.routes
-		res.DNS, res.Lease = a.dns, &a.lease
-		if a.hostname != "" {
-			res.Hostname = a.hostname
 		}
 	}
 	for _, address := range cfg.Address {
 		if err := n.addAddress(address); err != nil {
 			return nil, err
 		}
+	}
+	if err := n.configure6(ctx, h, cfg, res); err != nil {
+		return nil, err
 	}
 	if !kept || !n.reaches(cfg.Peers) {
 		if res.Gateway, err = n.addRoutes(routes, cfg.Gateway); err != nil {
@@ -182,6 +186,34 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 	res.Name, res.Index, res.MAC, res.Driver = n.name, n.index, n.mac, n.driver
 	res.MTU, res.Address = n.mtu, n.addresses
 	return res, nil
+}
+
+// lease4 asks DHCPv4 and puts the answer into cfg and res. It returns the routes
+// that came with it.
+func (h host) lease4(ctx context.Context, n *nic, cfg *Config, res *Result) ([]route, error) {
+	asked := *cfg
+	if cfg.spares(unix.AF_INET) {
+		asked.DHCPTimeout = min(cfg.DHCPTimeout, spareTimeout)
+	}
+	a, err := n.dhcp4(ctx, h.retransmit, asked)
+	switch {
+	case err != nil && cfg.spares(unix.AF_INET) && ctx.Err() == nil:
+		n.p.Printf("warning: %v; no portal needs it", err)
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	if cfg.MTU == 0 {
+		if err := n.leasedMTU(ctx, a.mtu, cfg.LinkTimeout); err != nil {
+			return nil, err
+		}
+	}
+	cfg.Address = append([]netip.Prefix{a.address}, cfg.Address...)
+	res.DNS, res.Lease = a.dns, &a.lease
+	if a.hostname != "" {
+		res.Hostname = a.hostname
+	}
+	return a.routes, nil
 }
 
 // onFailure notes how to take back what was just done.

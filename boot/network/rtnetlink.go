@@ -187,22 +187,20 @@ func listAddresses(index int) ([]netip.Prefix, error) {
 
 // newAddress adds an address, or returns EEXIST. It stays for ever, also when
 // DHCP leased it for less: nobody may be there to renew it, and the root
-// depends on it. An IPv6 address is usable at once (IFA_F_NODAD).
-func newAddress(index int, p netip.Prefix) error {
-	return run(addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, p))
+// depends on it. An IPv6 address is usable at once with IFA_F_NODAD in flags.
+func newAddress(index int, p netip.Prefix, flags uint8) error {
+	return run(addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, p, flags))
 }
 
 func delAddress(index int, p netip.Prefix) error {
-	return run(addressRequest(unix.RTM_DELADDR, 0, index, p))
+	return run(addressRequest(unix.RTM_DELADDR, 0, index, p, 0))
 }
 
-func addressRequest(kind, flags, index int, p netip.Prefix) *nl.NetlinkRequest {
+func addressRequest(kind, flags, index int, p netip.Prefix, addressFlags uint8) *nl.NetlinkRequest {
 	msg := nl.NewIfAddrmsg(family(p.Addr()))
 	msg.Prefixlen = uint8(p.Bits())
 	msg.Index = uint32(index)
-	if p.Addr().Is6() {
-		msg.Flags = unix.IFA_F_NODAD
-	}
+	msg.Flags = addressFlags
 	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
 	req.AddData(msg)
 	req.AddData(nl.NewRtAttr(unix.IFA_LOCAL, p.Addr().AsSlice()))

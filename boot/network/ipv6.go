@@ -1,0 +1,397 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// spareTimeout is for how long is asked for what a boot can do without.
+const spareTimeout = 10 * time.Second
+
+// Lease6 is what a DHCPv6 server said, and who it said it to. The strings hold
+// no control characters, but are otherwise the server's.
+type Lease6 struct {
+	Server      []byte     // its DUID, RFC 8415, 11
+	Client      []byte     // ours
+	IAID        uint32     // identity association of Address
+	Address     netip.Addr // not valid where only information was asked for
+	Preferred   time.Duration
+	Valid       time.Duration
+	BootFileURL string // option 59, RFC 5970
+	Domain      string // the first of option 24
+}
+
+// auto6 says that IPv6 addresses are asked of the network.
+func (cfg *Config) auto6() bool { return cfg.RA || cfg.DHCP6 }
+
+// spares says that the boot can do without that IP version's address: the other's
+// is asked for as well, and no portal needs this.
+func (cfg *Config) spares(version int) bool {
+	return cfg.DHCP && cfg.auto6() &&
+		!slices.ContainsFunc(cfg.Peers, func(a netip.Addr) bool { return family(a.Unmap()) == version })
+}
+
+// prepare6 sets the kernel up for IPv6 on the NIC; it must be done before the
+// link is set up, when the kernel makes the link-local address. Some of it is
+// only for now: restore ends that.
+func (n *nic) prepare6(cfg Config) (restore func(), err error) {
+	var undo []func() error
+	restore = func() {
+		for _, u := range undo {
+			_ = u() // the NIC may be gone
+		}
+	}
+	if !cfg.auto6() && !n.localPeer(cfg) {
+		return restore, nil
+	}
+	set := func(name, value string) (back func() error, err error) {
+		file := filepath.Join("/proc/sys/net/ipv6/conf", n.name, name)
+		old, err := os.ReadFile(file)
+		if err == nil && strings.TrimSpace(string(old)) == value {
+			return func() error { return nil }, nil
+		}
+		if err == nil {
+			err = os.WriteFile(file, []byte(value), 0)
+		}
+		return func() error { return os.WriteFile(file, old, 0) }, err
+	}
+	lasting := [][2]string{{"disable_ipv6", "0"}}
+	if cfg.auto6() {
+		accept := "1"
+		if b, _ := os.ReadFile(filepath.Join("/proc/sys/net/ipv6/conf", n.name, "forwarding")); strings.TrimSpace(string(b)) == "1" {
+			accept = "2" // also on a router
+		}
+		lasting = [][2]string{{"accept_ra", accept}, {"autoconf", "1"}, {"disable_ipv6", "0"}}
+	}
+	for _, s := range lasting {
+		back, err := set(s[0], s[1])
+		if err != nil {
+			return restore, n.fail(err, "cannot have IPv6; check that the kernel has it (module ipv6; ipv6.disable= on its command line)")
+		}
+		n.onFailure(back)
+	}
+	// The address is checked at once, not after a random second, and what has to
+	// be asked is asked from it meanwhile (RFC 4429). A kernel that cannot do
+	// without takes a second or two longer.
+	for _, s := range [][2]string{{"router_solicitation_delay", "0"}, {"optimistic_dad", "1"}, {"use_optimistic", "1"}} {
+		if back, err := set(s[0], s[1]); err == nil {
+			undo = append(undo, back)
+		}
+	}
+	return restore, nil
+}
+
+// localPeer says whether the NIC's link-local address is needed.
+func (n *nic) localPeer(cfg Config) bool {
+	return cfg.LinkLocal || slices.ContainsFunc(cfg.Peers, func(a netip.Addr) bool {
+		return a.Is6() && a.IsLinkLocalUnicast() &&
+			(a.Zone() == "" || a.Zone() == n.name || a.Zone() == strconv.Itoa(n.index))
+	})
+}
+
+// configure6 waits for the IPv6 addresses that cfg asks for, and notes them in
+// the NIC and in res.
+func (n *nic) configure6(ctx context.Context, h host, cfg Config, res *Result) error {
+	local := n.localPeer(cfg)
+	if !cfg.auto6() && !local {
+		return nil
+	}
+	w, err := n.watch6()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if cfg.auto6() {
+		err := w.automatic(ctx, h, cfg, res)
+		switch {
+		case err != nil && cfg.spares(unix.AF_INET6) && len(n.addresses) > 0 && ctx.Err() == nil:
+			n.p.Printf("warning: %v; no portal needs it", err)
+		case err != nil:
+			return err
+		}
+	}
+	if local {
+		s, err := w.checked(ctx, cfg, (*state6).linkLocal)
+		if err != nil {
+			return err
+		}
+		if cfg.LinkLocal && len(n.addresses) == 0 {
+			n.addresses = s.linkLocal(address6.usable)
+		}
+	}
+	return nil
+}
+
+// automatic gets addresses by router advertisements and DHCPv6.
+func (w *watch6) automatic(ctx context.Context, h host, cfg Config, res *Result) error {
+	auto := orMinute(ctx, cfg.AutoTimeout)
+	if cfg.spares(unix.AF_INET6) {
+		auto = min(auto, spareTimeout)
+	}
+	s, err := getState6(w.index)
+	if err != nil {
+		return w.fail(err, "its IPv6 addresses cannot be read")
+	}
+	if have := s.global(address6.usable); w.up() && len(have) > 0 {
+		w.p.Printf("%s has its IPv6 address already and is left as it is", w.name)
+		w.addresses, res.Gateway6 = append(w.addresses, have...), s.gateway
+		return nil
+	}
+	if w.routers, err = openSocket6(w.link, unix.SOCK_RAW, unix.IPPROTO_ICMPV6, 0); err != nil {
+		return w.fail(err, "cannot open a socket for router solicitations")
+	}
+
+	if s, err = w.advertised(ctx, cfg, auto); err != nil {
+		return err
+	}
+	given := len(s.global(unrefuted)) > 0
+	switch {
+	case cfg.DHCP6 && (!cfg.RA || !given) || s.flags&raManaged != 0:
+		limit := cfg.DHCPTimeout
+		if given || cfg.spares(unix.AF_INET6) {
+			limit = min(limit, spareTimeout)
+		}
+		err := w.managed(ctx, h, cfg, limit, given, res)
+		if now, _ := getState6(w.index); err != nil && now != nil && len(now.global(unrefuted)) > 0 && ctx.Err() == nil {
+			w.p.Printf("warning: %v; going on with the address of a router advertisement", err)
+		} else if err != nil {
+			return err
+		}
+	case s.flags&raOther != 0:
+		w.information(ctx, h, res)
+	}
+	if s, err = w.checked(ctx, cfg, (*state6).global); err != nil {
+		return err
+	}
+	if s, err = w.routed(ctx, cfg, s, auto); err != nil {
+		return err
+	}
+	for _, p := range s.global(address6.usable) {
+		if !slices.Contains(w.addresses, p) {
+			w.addresses = append(w.addresses, p)
+		}
+	}
+	res.Gateway6 = s.gateway
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.servers(res, w.dns)
+	return nil
+}
+
+// unrefuted says that an address is not another machine's, as far as is known.
+func unrefuted(a address6) bool { return a.checking() || a.usable() }
+
+// advertised waits for what a router says, as far as it is needed: an address or
+// that there is DHCPv6 to be asked. Where DHCPv6 is asked anyway it waits for no
+// more than an address to ask from.
+func (w *watch6) advertised(ctx context.Context, cfg Config, limit time.Duration) (*state6, error) {
+	wait := limit
+	if cfg.RA && cfg.DHCP6 {
+		wait = min(limit, noRouters)
+	}
+	start := time.Now()
+	s, err := w.await(ctx, "router advertisement on "+w.name, wait, func(s *state6) (bool, error) {
+		if d := s.linkLocal(address6.duplicate); len(d) > 0 {
+			return false, w.inUse(d[0].Addr())
+		}
+		sends := len(s.linkLocal(address6.sends)) > 0
+		switch {
+		case !sends:
+			return false, nil
+		case !cfg.RA, cfg.DHCP6 && (s.gateway.IsValid() || s.flags&raReceived != 0):
+			return true, nil
+		}
+		return len(s.global(unrefuted)) > 0 || s.flags&raManaged != 0, nil
+	})
+	var failed *Error
+	switch {
+	case err == nil, errors.As(err, &failed):
+		return s, err
+	case ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded):
+		return nil, w.fail(err, "router advertisements cannot be awaited")
+	case ctx.Err() == nil && cfg.RA && cfg.DHCP6 && len(s.linkLocal(address6.sends)) > 0:
+		return s, nil // DHCPv6 may be there all the same
+	case len(s.linkLocal(address6.sends)) == 0:
+		return nil, w.fail(err, "no link-local IPv6 address after %s; check the kernel log", seconds(time.Since(start)))
+	}
+	return nil, w.fail(err, "no IPv6 address by router advertisements after %s%s; check that a router advertises an autonomous prefix, or DHCPv6, on this network",
+		seconds(time.Since(start)), w.heard(s))
+}
+
+// heard says for a person what is known of routers.
+func (w *watch6) heard(s *state6) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case len(w.duplicates) > 0:
+		return " (another machine has " + w.duplicates[0].String() + ")"
+	case s != nil && s.gateway.IsValid():
+		return " (router " + s.gateway.String() + " gives none)"
+	case s != nil && s.flags&raReceived != 0:
+		return " (a router gives none)"
+	}
+	return ""
+}
+
+// managed gets an address by DHCPv6 and gives it to the NIC. One that another
+// machine has is declined, and another asked for.
+func (w *watch6) managed(ctx context.Context, h host, cfg Config, limit time.Duration, content bool, res *Result) error {
+	d, err := h.dhcp6(w.nic)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	d.content = content
+	for try := 1; ; try++ {
+		a, err := d.address(ctx, limit)
+		if err != nil {
+			return err
+		}
+		s, err := getState6(w.index)
+		if err != nil {
+			return w.fail(err, "its IPv6 routes cannot be read")
+		}
+		// A leased address says nothing of what is on the link (RFC 8415, 18.2.10.1);
+		// a router does.
+		p := netip.PrefixFrom(a.address, 128)
+		for _, on := range s.onLink {
+			if on.Contains(a.address) && on.Bits() < 128 {
+				p = netip.PrefixFrom(a.address, on.Bits())
+			}
+		}
+		before := len(w.undo)
+		switch err := newAddress(w.index, p, 0); {
+		case err == nil:
+			w.onFailure(func() error { return delAddress(w.index, p) })
+		case !errors.Is(err, unix.EEXIST):
+			return w.fail(err, "cannot have the address %s", p)
+		}
+		_, err = w.checked(ctx, cfg, func(s *state6, fit func(address6) bool) []netip.Prefix {
+			return slices.DeleteFunc(s.global(fit), func(q netip.Prefix) bool { return q != p })
+		})
+		var duplicate *duplicateError
+		switch {
+		case err == nil:
+			w.lease6(res, d.client, a)
+			return nil
+		case !errors.As(err, &duplicate) || try == 3:
+			return err
+		}
+		w.p.Printf("%v; DHCPv6 is asked for another one", err)
+		d.decline(a)
+		_ = delAddress(w.index, p)
+		w.undo = w.undo[:before]
+	}
+}
+
+// information asks DHCPv6 for name servers, while the address is checked and no
+// longer: a boot seldom needs them.
+func (w *watch6) information(ctx context.Context, h host, res *Result) {
+	d, err := h.dhcp6(w.nic)
+	if err == nil {
+		defer d.Close()
+		var a *answer6
+		if a, err = d.information(ctx, 1); err == nil {
+			w.lease6(res, d.client, a)
+			return
+		}
+	}
+	if ctx.Err() == nil {
+		w.p.Printf("%s: no information by DHCPv6: %v", w.name, err)
+	}
+}
+
+// lease6 notes what a DHCPv6 server said.
+func (w *watch6) lease6(res *Result, c client6, a *answer6) {
+	res.Lease6 = &Lease6{Server: a.server, Client: c.duid, IAID: c.iaid, Address: a.address, Preferred: a.preferred, Valid: a.valid,
+		BootFileURL: a.bootFile, Domain: a.domain}
+	w.servers(res, a.dns)
+}
+
+// servers adds name servers to those of res.
+func (w *watch6) servers(res *Result, dns []netip.Addr) {
+	for _, a := range dns {
+		if a.IsLinkLocalUnicast() {
+			a = a.WithZone(w.name)
+		}
+		if !slices.Contains(res.DNS, a) {
+			res.DNS = append(res.DNS, a)
+		}
+	}
+}
+
+// checked waits until duplicate address detection is over for the addresses
+// that of picks, and one of them is the NIC's.
+func (w *watch6) checked(ctx context.Context, cfg Config, of func(*state6, func(address6) bool) []netip.Prefix) (*state6, error) {
+	limit := orMinute(ctx, cfg.DADTimeout)
+	s, err := w.await(ctx, "duplicate address detection on "+w.name, limit, func(s *state6) (bool, error) {
+		if len(of(s, address6.checking)) > 0 {
+			return false, nil
+		}
+		if len(of(s, address6.usable)) > 0 {
+			return true, nil
+		}
+		if d := of(s, address6.duplicate); len(d) > 0 {
+			return false, w.inUse(d[0].Addr())
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.duplicates) > 0 {
+			return false, w.inUse(w.duplicates[0])
+		}
+		return false, nil
+	})
+	var failed *Error
+	if err == nil || errors.As(err, &failed) {
+		return s, err
+	}
+	return nil, w.fail(err, "no IPv6 address passed duplicate address detection within %s", seconds(limit))
+}
+
+// duplicateError says that another machine has the address.
+type duplicateError struct{ addr netip.Addr }
+
+func (e *duplicateError) Error() string { return "duplicate address " + e.addr.String() }
+
+func (w *watch6) inUse(a netip.Addr) error {
+	return w.fail(&duplicateError{a}, "the address %s is in use by another machine on this link; check for the same MAC or the same address twice", a)
+}
+
+// routed waits for the routes of router advertisements where a portal needs
+// one, and not for longer than it takes to know that there are no routers.
+func (w *watch6) routed(ctx context.Context, cfg Config, s *state6, limit time.Duration) (*state6, error) {
+	var peers []netip.Addr
+	for _, a := range cfg.Peers {
+		if isHost6(a) && !cfg.Gateway.Is6() {
+			peers = append(peers, a)
+		}
+	}
+	now, err := w.await(ctx, "route on "+w.name, min(limit, noRouters), func(s *state6) (bool, error) { return w.reaches(peers), nil })
+	switch {
+	case err == nil:
+		return now, nil
+	case ctx.Err() != nil:
+		return nil, w.fail(err, "no route to %s", peers[0])
+	}
+	return s, nil
+}
+
+// orMinute is a limit that has a default, and is not over after ctx is.
+func orMinute(ctx context.Context, limit time.Duration) time.Duration {
+	if limit == 0 {
+		limit = time.Minute
+	}
+	if end, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(end))
+	}
+	return limit
+}
