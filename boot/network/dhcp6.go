@@ -25,7 +25,7 @@ const client6Port, server6Port = 546, 547
 // its text (RFC 6355) and the MAC's checksum as the identity association. (EDK2
 // has the UUID as SMBIOS stores it, and an identity association by chance.)
 // Without a UUID it is a DUID-LL.
-func (h host) client6(mac net.HardwareAddr) client6 {
+func (h *host) client6(mac net.HardwareAddr) client6 {
 	c := client6{iaid: checksum32(mac)}
 	b, _ := os.ReadFile(filepath.Join(h.sysfs, "class/dmi/id/product_uuid")) // a machine without DMI has none
 	text := strings.ReplaceAll(strings.TrimSpace(string(b)), "-", "")
@@ -59,7 +59,7 @@ func checksum32(b []byte) (crc uint32) {
 // than in 7.6: a switch port or a server that comes up late is asked again soon.
 type dhcp6 struct {
 	*nic
-	conn       *socket6
+	conn       *socket
 	client     client6
 	retransmit time.Duration // the first delay
 	start      time.Time
@@ -68,8 +68,8 @@ type dhcp6 struct {
 	ignored    int
 }
 
-func (h host) dhcp6(n *nic) (*dhcp6, error) {
-	conn, err := openSocket6(n.link, unix.SOCK_DGRAM, unix.IPPROTO_UDP, client6Port)
+func (h *host) dhcp6(n *nic) (*dhcp6, error) {
+	conn, err := newSocket6(n.link, unix.SOCK_DGRAM, unix.IPPROTO_UDP, client6Port)
 	if err != nil {
 		return nil, n.fail(err, "cannot open port %d for DHCPv6; check that no other DHCPv6 client runs", client6Port)
 	}
@@ -184,7 +184,7 @@ func (d *dhcp6) message(kind byte) message6 {
 
 func (d *dhcp6) send(m message6) error {
 	servers := netip.AddrFrom16([16]byte{0: 0xff, 1: 2, 13: 1, 15: 2}) // ff02::1:2, RFC 8415, 7.1
-	return d.conn.send(m.marshal(time.Since(d.start)), servers, server6Port)
+	return d.conn.send(m.marshal(time.Since(d.start)), onLink(d.link, servers, server6Port))
 }
 
 // exchange sends m until an answer comes that accept takes, at most tries

@@ -43,7 +43,7 @@ func (cfg *Config) spares(version int) bool {
 // prepare6 sets the kernel up for IPv6 on the NIC; it must be done before the
 // link is set up, when the kernel makes the link-local address. Some of it is
 // only for now: restore ends that.
-func (n *nic) prepare6(cfg Config) (restore func(), err error) {
+func (n *nic) prepare6(cfg *Config) (restore func(), err error) {
 	var undo []func() error
 	restore = func() {
 		for _, u := range undo {
@@ -91,7 +91,7 @@ func (n *nic) prepare6(cfg Config) (restore func(), err error) {
 }
 
 // localPeer says whether the NIC's link-local address is needed.
-func (n *nic) localPeer(cfg Config) bool {
+func (n *nic) localPeer(cfg *Config) bool {
 	return cfg.LinkLocal || slices.ContainsFunc(cfg.Peers, func(a netip.Addr) bool {
 		return a.Is6() && a.IsLinkLocalUnicast() &&
 			(a.Zone() == "" || a.Zone() == n.name || a.Zone() == strconv.Itoa(n.index))
@@ -100,7 +100,7 @@ func (n *nic) localPeer(cfg Config) bool {
 
 // configure6 waits for the IPv6 addresses that cfg asks for, and notes them in
 // the NIC and in res.
-func (n *nic) configure6(ctx context.Context, h host, cfg Config, res *Result) error {
+func (n *nic) configure6(ctx context.Context, h *host, cfg *Config, res *Result) error {
 	local := n.localPeer(cfg)
 	if !cfg.auto6() && !local {
 		return nil
@@ -125,14 +125,14 @@ func (n *nic) configure6(ctx context.Context, h host, cfg Config, res *Result) e
 			return err
 		}
 		if cfg.LinkLocal && len(n.addresses) == 0 {
-			n.addresses = s.linkLocal(address6.usable)
+			n.addresses = s.linkLocal(address.usable)
 		}
 	}
 	return nil
 }
 
 // automatic gets addresses by router advertisements and DHCPv6.
-func (w *watch6) automatic(ctx context.Context, h host, cfg Config, res *Result) error {
+func (w *watch6) automatic(ctx context.Context, h *host, cfg *Config, res *Result) error {
 	auto := orMinute(ctx, cfg.AutoTimeout)
 	if cfg.spares(unix.AF_INET6) {
 		auto = min(auto, spareTimeout)
@@ -141,12 +141,12 @@ func (w *watch6) automatic(ctx context.Context, h host, cfg Config, res *Result)
 	if err != nil {
 		return w.fail(err, "its IPv6 addresses cannot be read")
 	}
-	if have := s.global(address6.usable); w.up() && len(have) > 0 {
+	if have := s.global(address.usable); w.up() && len(have) > 0 {
 		w.p.Printf("%s has its IPv6 address already and is left as it is", w.name)
 		w.addresses, res.Gateway6 = append(w.addresses, have...), s.gateway
 		return nil
 	}
-	if w.routers, err = openSocket6(w.link, unix.SOCK_RAW, unix.IPPROTO_ICMPV6, 0); err != nil {
+	if w.routers, err = newSocket6(w.link, unix.SOCK_RAW, unix.IPPROTO_ICMPV6, 0); err != nil {
 		return w.fail(err, "cannot open a socket for router solicitations")
 	}
 
@@ -175,7 +175,7 @@ func (w *watch6) automatic(ctx context.Context, h host, cfg Config, res *Result)
 	if s, err = w.routed(ctx, cfg, s, auto); err != nil {
 		return err
 	}
-	for _, p := range s.global(address6.usable) {
+	for _, p := range s.global(address.usable) {
 		if !slices.Contains(w.addresses, p) {
 			w.addresses = append(w.addresses, p)
 		}
@@ -188,22 +188,22 @@ func (w *watch6) automatic(ctx context.Context, h host, cfg Config, res *Result)
 }
 
 // unrefuted says that an address is not another machine's, as far as is known.
-func unrefuted(a address6) bool { return a.checking() || a.usable() }
+func unrefuted(a address) bool { return a.checking() || a.usable() }
 
 // advertised waits for what a router says, as far as it is needed: an address or
 // that there is DHCPv6 to be asked. Where DHCPv6 is asked anyway it waits for no
 // more than an address to ask from.
-func (w *watch6) advertised(ctx context.Context, cfg Config, limit time.Duration) (*state6, error) {
+func (w *watch6) advertised(ctx context.Context, cfg *Config, limit time.Duration) (*state6, error) {
 	wait := limit
 	if cfg.RA && cfg.DHCP6 {
 		wait = min(limit, noRouters)
 	}
 	start := time.Now()
 	s, err := w.await(ctx, "router advertisement on "+w.name, wait, func(s *state6) (bool, error) {
-		if d := s.linkLocal(address6.duplicate); len(d) > 0 {
+		if d := s.linkLocal(address.duplicate); len(d) > 0 {
 			return false, w.inUse(d[0].Addr())
 		}
-		sends := len(s.linkLocal(address6.sends)) > 0
+		sends := len(s.linkLocal(address.sends)) > 0
 		switch {
 		case !sends:
 			return false, nil
@@ -218,9 +218,9 @@ func (w *watch6) advertised(ctx context.Context, cfg Config, limit time.Duration
 		return s, err
 	case ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded):
 		return nil, w.fail(err, "router advertisements cannot be awaited")
-	case ctx.Err() == nil && cfg.RA && cfg.DHCP6 && len(s.linkLocal(address6.sends)) > 0:
+	case ctx.Err() == nil && cfg.RA && cfg.DHCP6 && len(s.linkLocal(address.sends)) > 0:
 		return s, nil // DHCPv6 may be there all the same
-	case len(s.linkLocal(address6.sends)) == 0:
+	case len(s.linkLocal(address.sends)) == 0:
 		return nil, w.fail(err, "no link-local IPv6 address after %s; check the kernel log", seconds(time.Since(start)))
 	}
 	return nil, w.fail(err, "no IPv6 address by router advertisements after %s%s; check that a router advertises an autonomous prefix, or DHCPv6, on this network",
@@ -244,7 +244,7 @@ func (w *watch6) heard(s *state6) string {
 
 // managed gets an address by DHCPv6 and gives it to the NIC. One that another
 // machine has is declined, and another asked for.
-func (w *watch6) managed(ctx context.Context, h host, cfg Config, limit time.Duration, content bool, res *Result) error {
+func (w *watch6) managed(ctx context.Context, h *host, cfg *Config, limit time.Duration, content bool, res *Result) error {
 	d, err := h.dhcp6(w.nic)
 	if err != nil {
 		return err
@@ -275,7 +275,7 @@ func (w *watch6) managed(ctx context.Context, h host, cfg Config, limit time.Dur
 		case !errors.Is(err, unix.EEXIST):
 			return w.fail(err, "cannot have the address %s", p)
 		}
-		_, err = w.checked(ctx, cfg, func(s *state6, fit func(address6) bool) []netip.Prefix {
+		_, err = w.checked(ctx, cfg, func(s *state6, fit func(address) bool) []netip.Prefix {
 			return slices.DeleteFunc(s.global(fit), func(q netip.Prefix) bool { return q != p })
 		})
 		var duplicate *duplicateError
@@ -295,7 +295,7 @@ func (w *watch6) managed(ctx context.Context, h host, cfg Config, limit time.Dur
 
 // information asks DHCPv6 for name servers, while the address is checked and no
 // longer: a boot seldom needs them.
-func (w *watch6) information(ctx context.Context, h host, res *Result) {
+func (w *watch6) information(ctx context.Context, h *host, res *Result) {
 	d, err := h.dhcp6(w.nic)
 	if err == nil {
 		defer d.Close()
@@ -331,16 +331,16 @@ func (w *watch6) servers(res *Result, dns []netip.Addr) {
 
 // checked waits until duplicate address detection is over for the addresses
 // that of picks, and one of them is the NIC's.
-func (w *watch6) checked(ctx context.Context, cfg Config, of func(*state6, func(address6) bool) []netip.Prefix) (*state6, error) {
+func (w *watch6) checked(ctx context.Context, cfg *Config, of func(*state6, func(address) bool) []netip.Prefix) (*state6, error) {
 	limit := orMinute(ctx, cfg.DADTimeout)
 	s, err := w.await(ctx, "duplicate address detection on "+w.name, limit, func(s *state6) (bool, error) {
-		if len(of(s, address6.checking)) > 0 {
+		if len(of(s, address.checking)) > 0 {
 			return false, nil
 		}
-		if len(of(s, address6.usable)) > 0 {
+		if len(of(s, address.usable)) > 0 {
 			return true, nil
 		}
-		if d := of(s, address6.duplicate); len(d) > 0 {
+		if d := of(s, address.duplicate); len(d) > 0 {
 			return false, w.inUse(d[0].Addr())
 		}
 		w.mu.Lock()
@@ -368,7 +368,7 @@ func (w *watch6) inUse(a netip.Addr) error {
 
 // routed waits for the routes of router advertisements where a portal needs
 // one, and not for longer than it takes to know that there are no routers.
-func (w *watch6) routed(ctx context.Context, cfg Config, s *state6, limit time.Duration) (*state6, error) {
+func (w *watch6) routed(ctx context.Context, cfg *Config, s *state6, limit time.Duration) (*state6, error) {
 	var peers []netip.Addr
 	for _, a := range cfg.Peers {
 		if isHost6(a) && !cfg.Gateway.Is6() {

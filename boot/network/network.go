@@ -144,7 +144,7 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 	if err != nil {
 		return nil, err
 	}
-	restore6, err := n.prepare6(cfg)
+	restore6, err := n.prepare6(&cfg)
 	defer restore6()
 	if err != nil {
 		return nil, err
@@ -170,7 +170,7 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 			return nil, err
 		}
 	}
-	if err := n.configure6(ctx, h, cfg, res); err != nil {
+	if err := n.configure6(ctx, &h, &cfg, res); err != nil {
 		return nil, err
 	}
 	if !kept || !n.reaches(cfg.Peers) {

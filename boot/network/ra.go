@@ -30,40 +30,35 @@ const (
 // state6 is what the kernel has of IPv6 on a NIC.
 type state6 struct {
 	flags     uint32
-	addresses []address6
+	addresses []address
 	gateway   netip.Addr     // of the default route
 	onLink    []netip.Prefix // prefixes that are on the link
 }
 
-type address6 struct {
-	netip.Prefix
-	flags uint32 // IFA_F_*
-}
-
 // checking says that duplicate address detection is not over.
-func (a address6) checking() bool {
+func (a address) checking() bool {
 	return a.flags&unix.IFA_F_TENTATIVE != 0 && a.flags&unix.IFA_F_DADFAILED == 0
 }
 
-func (a address6) duplicate() bool { return a.flags&unix.IFA_F_DADFAILED != 0 }
+func (a address) duplicate() bool { return a.flags&unix.IFA_F_DADFAILED != 0 }
 
 // usable says that it can be the address of the root.
-func (a address6) usable() bool {
+func (a address) usable() bool {
 	return a.flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED|unix.IFA_F_DEPRECATED) == 0
 }
 
 // sends says that something may already be sent from it: RFC 4429.
-func (a address6) sends() bool {
+func (a address) sends() bool {
 	return a.usable() || a.checking() && a.flags&unix.IFA_F_OPTIMISTIC != 0
 }
 
 // global returns the addresses that are valid beyond the link and fit.
-func (s *state6) global(fit func(address6) bool) []netip.Prefix { return s.only(false, fit) }
+func (s *state6) global(fit func(address) bool) []netip.Prefix { return s.only(false, fit) }
 
 // linkLocal returns the link-local addresses that fit.
-func (s *state6) linkLocal(fit func(address6) bool) []netip.Prefix { return s.only(true, fit) }
+func (s *state6) linkLocal(fit func(address) bool) []netip.Prefix { return s.only(true, fit) }
 
-func (s *state6) only(linkLocal bool, fit func(address6) bool) (list []netip.Prefix) {
+func (s *state6) only(linkLocal bool, fit func(address) bool) (list []netip.Prefix) {
 	for _, a := range s.addresses {
 		if a.Addr().IsLinkLocalUnicast() == linkLocal && fit(a) {
 			list = append(list, a.Prefix)
@@ -83,7 +78,7 @@ func getState6(index int) (*state6, error) {
 		return nil, err
 	}
 	// The kernel makes addresses last: they are not missed where the rest is there.
-	s.addresses, err = addresses6(index)
+	s.addresses, err = allAddresses(unix.AF_INET6, index)
 	return s, err
 }
 
@@ -119,54 +114,6 @@ func attribute(b []byte, kind uint16) ([]byte, error) {
 		}
 	}
 	return nil, nil
-}
-
-func addresses6(index int) (list []address6, err error) {
-	req := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
-	req.AddData(nl.NewIfAddrmsg(unix.AF_INET6))
-	msgs, err := dump(req, unix.RTM_NEWADDR)
-	if err != nil {
-		return nil, fmt.Errorf("list the addresses: %w", err)
-	}
-	for _, m := range msgs {
-		if a, of, err := parseAddress6(m); err != nil {
-			return nil, err
-		} else if of == index {
-			list = append(list, a)
-		}
-	}
-	return list, nil
-}
-
-// parseAddress6 reads an RTM_NEWADDR or RTM_DELADDR of AF_INET6.
-func parseAddress6(m []byte) (a address6, index int, err error) {
-	if len(m) < unix.SizeofIfAddrmsg {
-		return a, 0, fmt.Errorf("RTM_NEWADDR of %d bytes", len(m))
-	}
-	head := nl.DeserializeIfAddrmsg(m)
-	attrs, err := nl.ParseRouteAttr(m[unix.SizeofIfAddrmsg:])
-	if err != nil {
-		return a, 0, fmt.Errorf("RTM_NEWADDR: %w", err)
-	}
-	var addr netip.Addr
-	a.flags = uint32(head.Flags)
-	for _, at := range attrs {
-		switch at.Attr.Type {
-		case unix.IFA_LOCAL: // of a point-to-point link, before IFA_ADDRESS
-			addr, _ = netip.AddrFromSlice(at.Value)
-		case unix.IFA_ADDRESS:
-			if !addr.IsValid() {
-				addr, _ = netip.AddrFromSlice(at.Value)
-			}
-		case unix.IFA_FLAGS:
-			a.flags = uint32(attrUint32(at.Value))
-		}
-	}
-	a.Prefix = netip.PrefixFrom(addr, int(head.Prefixlen))
-	if !a.IsValid() {
-		return a, 0, fmt.Errorf("RTM_NEWADDR of %s/%d", addr, head.Prefixlen)
-	}
-	return a, int(head.Index), nil
 }
 
 // readRoutes takes the default gateway and the prefixes on the link from the
@@ -217,7 +164,7 @@ func (s *state6) readRoutes(index int) error {
 type watch6 struct {
 	*nic
 	sock    *nl.NetlinkSocket
-	routers *socket6      // where they are asked; nil: they are not
+	routers *socket       // where they are asked; nil: they are not
 	asked   time.Time     // when they were; zero: not yet
 	changed chan struct{} // something did
 	ended   chan struct{} // closed when receive has returned
@@ -273,7 +220,7 @@ func (w *watch6) receive() {
 func (w *watch6) note(m syscall.NetlinkMessage) {
 	switch m.Header.Type {
 	case unix.RTM_DELADDR: // one of a router's prefix goes when it is found to be a duplicate
-		if a, index, err := parseAddress6(m.Data); err == nil && index == w.index && a.duplicate() {
+		if a, err := parseAddress(m.Data); err == nil && a.index == w.index && a.duplicate() {
 			w.mu.Lock()
 			w.duplicates = append(w.duplicates, a.Addr())
 			w.mu.Unlock()
@@ -355,7 +302,7 @@ func (w *watch6) await(ctx context.Context, what string, limit time.Duration, lo
 		if done == nil {
 			done = w.p.Wait(what, limit)
 		}
-		if w.routers != nil && time.Since(w.asked) >= solicitInterval && len(s.linkLocal(address6.sends)) > 0 {
+		if w.routers != nil && time.Since(w.asked) >= solicitInterval && len(s.linkLocal(address.sends)) > 0 {
 			w.solicit()
 		}
 		var again <-chan time.Time
@@ -389,8 +336,8 @@ func (w *watch6) await(ctx context.Context, what string, limit time.Duration, lo
 func (w *watch6) solicit() {
 	w.asked = time.Now()
 	const routerSolicitation = 133
-	allRouters := netip.IPv6LinkLocalAllRouters()
-	if err := w.routers.send([]byte{routerSolicitation, 7: 0}, allRouters, 0); err != nil {
+	message := []byte{routerSolicitation, 7: 0}
+	if err := w.routers.send(message, onLink(w.link, netip.IPv6LinkLocalAllRouters(), 0)); err != nil {
 		w.p.Printf("%s: router solicitation not sent: %v", w.name, err)
 	}
 }
