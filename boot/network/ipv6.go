@@ -105,13 +105,13 @@ func (n *nic) configure6(ctx context.Context, h *host, cfg *Config, res *Result)
 	if !cfg.auto6() && !local {
 		return nil
 	}
-	w, err := n.watch6()
+	w, err := h.watch6(n)
 	if err != nil {
 		return err
 	}
 	defer w.Close()
 	if cfg.auto6() {
-		err := w.automatic(ctx, h, cfg, res)
+		err := w.automatic(ctx, cfg, res)
 		switch {
 		case err != nil && cfg.spares(unix.AF_INET6) && len(n.addresses) > 0 && ctx.Err() == nil:
 			n.p.Printf("warning: %v; no portal needs it", err)
@@ -132,7 +132,7 @@ func (n *nic) configure6(ctx context.Context, h *host, cfg *Config, res *Result)
 }
 
 // automatic gets addresses by router advertisements and DHCPv6.
-func (w *watch6) automatic(ctx context.Context, h *host, cfg *Config, res *Result) error {
+func (w *watch6) automatic(ctx context.Context, cfg *Config, res *Result) error {
 	auto := orMinute(ctx, cfg.AutoTimeout)
 	if cfg.spares(unix.AF_INET6) {
 		auto = min(auto, spareTimeout)
@@ -160,14 +160,14 @@ func (w *watch6) automatic(ctx context.Context, h *host, cfg *Config, res *Resul
 		if given || cfg.spares(unix.AF_INET6) {
 			limit = min(limit, spareTimeout)
 		}
-		err := w.managed(ctx, h, cfg, limit, given, res)
+		err := w.managed(ctx, cfg, limit, given, res)
 		if now, _ := getState6(w.index); err != nil && now != nil && len(now.global(unrefuted)) > 0 && ctx.Err() == nil {
 			w.p.Printf("warning: %v; going on with the address of a router advertisement", err)
 		} else if err != nil {
 			return err
 		}
 	case s.flags&raOther != 0:
-		w.information(ctx, h, res)
+		w.information(ctx, res)
 	}
 	if s, err = w.checked(ctx, cfg, (*state6).global); err != nil {
 		return err
@@ -196,7 +196,7 @@ func unrefuted(a address) bool { return a.checking() || a.usable() }
 func (w *watch6) advertised(ctx context.Context, cfg *Config, limit time.Duration) (*state6, error) {
 	wait := limit
 	if cfg.RA && cfg.DHCP6 {
-		wait = min(limit, noRouters)
+		wait = min(limit, w.host.noRouters())
 	}
 	start := time.Now()
 	s, err := w.await(ctx, "router advertisement on "+w.name, wait, func(s *state6) (bool, error) {
@@ -244,8 +244,8 @@ func (w *watch6) heard(s *state6) string {
 
 // managed gets an address by DHCPv6 and gives it to the NIC. One that another
 // machine has is declined, and another asked for.
-func (w *watch6) managed(ctx context.Context, h *host, cfg *Config, limit time.Duration, content bool, res *Result) error {
-	d, err := h.dhcp6(w.nic)
+func (w *watch6) managed(ctx context.Context, cfg *Config, limit time.Duration, content bool, res *Result) error {
+	d, err := w.host.dhcp6(w.nic)
 	if err != nil {
 		return err
 	}
@@ -295,8 +295,8 @@ func (w *watch6) managed(ctx context.Context, h *host, cfg *Config, limit time.D
 
 // information asks DHCPv6 for name servers, while the address is checked and no
 // longer: a boot seldom needs them.
-func (w *watch6) information(ctx context.Context, h *host, res *Result) {
-	d, err := h.dhcp6(w.nic)
+func (w *watch6) information(ctx context.Context, res *Result) {
+	d, err := w.host.dhcp6(w.nic)
 	if err == nil {
 		defer d.Close()
 		var a *answer6
@@ -375,7 +375,7 @@ func (w *watch6) routed(ctx context.Context, cfg *Config, s *state6, limit time.
 			peers = append(peers, a)
 		}
 	}
-	now, err := w.await(ctx, "route on "+w.name, min(limit, noRouters), func(s *state6) (bool, error) { return w.reaches(peers), nil })
+	now, err := w.await(ctx, "route on "+w.name, min(limit, w.host.noRouters()), func(s *state6) (bool, error) { return w.reaches(peers), nil })
 	switch {
 	case err == nil:
 		return now, nil

@@ -99,7 +99,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // that is any IPv4 address, and no other is asked for. Only where no route
 // leads to a peer does it get one.
 func Up(ctx context.Context, cfg Config, p Progress) (*Result, error) {
-	h := host{sysfs: "/sys", retransmit: time.Second}
+	h := host{sysfs: "/sys", retransmit: time.Second, solicit: 4 * time.Second}
 	return h.up(ctx, cfg, p)
 }
 
@@ -107,6 +107,7 @@ func Up(ctx context.Context, cfg Config, p Progress) (*Result, error) {
 type host struct {
 	sysfs      string        // where sysfs is mounted
 	retransmit time.Duration // the first of DHCP's delays
+	solicit    time.Duration // how far apart router solicitations are
 }
 
 // nic is a NIC on its way up.

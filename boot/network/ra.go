@@ -163,6 +163,7 @@ func (s *state6) readRoutes(index int) error {
 // watch6 watches IPv6 come up on a NIC, and asks its routers to speak.
 type watch6 struct {
 	*nic
+	host    *host
 	sock    *nl.NetlinkSocket
 	routers *socket       // where they are asked; nil: they are not
 	asked   time.Time     // when they were; zero: not yet
@@ -176,8 +177,8 @@ type watch6 struct {
 }
 
 // watch6 begins to watch. Close it.
-func (n *nic) watch6() (*watch6, error) {
-	w := &watch6{nic: n, changed: make(chan struct{}, 1), ended: make(chan struct{})}
+func (h *host) watch6(n *nic) (*watch6, error) {
+	w := &watch6{nic: n, host: h, changed: make(chan struct{}, 1), ended: make(chan struct{})}
 	sock, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV6_IFADDR,
 		unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV6_IFINFO, unix.RTNLGRP_ND_USEROPT)
 	if err != nil {
@@ -269,12 +270,10 @@ func parseRDNSS(m []byte) (dns []netip.Addr, index int) {
 	return dns, index
 }
 
-// RFC 4861, 10: a host that has asked three times, four seconds apart, and
-// waited one more, has no router.
-const (
-	solicitInterval = 4 * time.Second
-	noRouters       = 2*solicitInterval + time.Second
-)
+// noRouters is how long it takes to know that there is no router: three
+// solicitations, four seconds apart, and one second more (RFC 4861, 6.3.7 and
+// 10).
+func (h *host) noRouters() time.Duration { return 2*h.solicit + h.solicit/4 }
 
 // await waits until look says that the state is as wanted, and returns it. From
 // when the NIC has an address to send from it asks the routers to speak, if that
@@ -302,13 +301,13 @@ func (w *watch6) await(ctx context.Context, what string, limit time.Duration, lo
 		if done == nil {
 			done = w.p.Wait(what, limit)
 		}
-		if w.routers != nil && time.Since(w.asked) >= solicitInterval && len(s.linkLocal(address.sends)) > 0 {
+		if w.routers != nil && time.Since(w.asked) >= w.host.solicit && len(s.linkLocal(address.sends)) > 0 {
 			w.solicit()
 		}
 		var again <-chan time.Time
 		var timer *time.Timer
 		if !w.asked.IsZero() {
-			timer = time.NewTimer(time.Until(w.asked.Add(solicitInterval)))
+			timer = time.NewTimer(time.Until(w.asked.Add(w.host.solicit)))
 			again = timer.C
 		}
 		select {
