@@ -109,16 +109,18 @@ func (d *dhcp6) address(ctx context.Context, limit time.Duration) (*answer6, err
 func (d *dhcp6) lease(ctx context.Context) (*answer6, error) {
 	for failures := 0; ; failures++ {
 		offer, err := d.exchange(ctx, d.message(solicit6), 0, "advertisement", func(a *answer6) bool {
-			if !a.address.IsValid() {
-				d.refuse(a)
-				return d.content
+			if a.kind == reply6 && !a.rapid || !d.sane(a) {
+				return false
 			}
-			return a.kind == advertise6 || a.rapid
+			if a.status != nil {
+				d.refuse(a)
+			}
+			return a.status == nil || d.content
 		})
 		switch {
 		case err != nil:
 			return nil, err
-		case !offer.address.IsValid():
+		case offer.status != nil:
 			return nil, d.refused
 		case offer.kind == reply6:
 			return offer, nil
@@ -126,7 +128,7 @@ func (d *dhcp6) lease(ctx context.Context) (*answer6, error) {
 		m := d.message(request6)
 		m.server, m.address = offer.server, offer.address
 		reply, err := d.exchange(ctx, m, 3, "reply", func(a *answer6) bool {
-			return a.kind == reply6 && bytes.Equal(a.server, offer.server)
+			return a.kind == reply6 && bytes.Equal(a.server, offer.server) && d.sane(a)
 		})
 		switch {
 		case errors.Is(err, errNoAnswer):
@@ -134,7 +136,7 @@ func (d *dhcp6) lease(ctx context.Context) (*answer6, error) {
 			continue
 		case err != nil:
 			return nil, err
-		case reply.address.IsValid():
+		case reply.status == nil:
 			return reply, nil
 		}
 		if d.refuse(reply); d.content {
@@ -164,12 +166,18 @@ func (d *dhcp6) information(ctx context.Context, tries int) (*answer6, error) {
 // refuse notes that a server gives no address.
 func (d *dhcp6) refuse(a *answer6) {
 	if d.refused == nil {
-		d.refused = errors.New("the server gives no address that can be used")
-		if a.status != nil {
-			d.refused = fmt.Errorf("the server says %w", a.status)
-		}
+		d.refused = fmt.Errorf("the server says %w", a.status)
 		d.p.Printf("%s: DHCPv6: %v", d.name, d.refused)
 	}
+}
+
+// sane says whether an answer gives an address or says why not.
+func (d *dhcp6) sane(a *answer6) bool {
+	if a.address.IsValid() || a.status != nil {
+		return true
+	}
+	d.ignore(errors.New("it gives no address that can be used"))
+	return false
 }
 
 // message makes one of a new transaction. Its number needs to differ, not to be

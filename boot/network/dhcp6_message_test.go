@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -217,6 +218,32 @@ func TestRDNSS(t *testing.T) {
 	for i := range option {
 		if dns, _ := parseRDNSS(append(head[:len(head):len(head)], option[:i]...)); len(dns) != 0 {
 			t.Errorf("cut off after %d bytes: %v", i, dns)
+		}
+	}
+}
+
+func TestAutonomous(t *testing.T) {
+	ra := advertisement(0, 1800, "fd09::/64")
+	onLink := slices.Clone(ra)
+	onLink[19] = 0x80 // no A flag
+	over := slices.Clone(ra)
+	copy(over[20:], make([]byte, 4))
+	stuck := slices.Clone(ra)
+	stuck[17] = 0
+	for name, test := range map[string]struct {
+		message []byte
+		want    bool
+	}{
+		"a prefix": {ra, true}, "the second of two": {append(onLink[:len(onLink):len(onLink)], ra[16:]...), true}, "on the link only": {onLink, false},
+		"not valid any more": {over, false}, "an option of no length": {stuck, false}, "no prefix": {ra[:16], false}, "a solicitation": {append([]byte{133}, ra[1:]...), false},
+	} {
+		if got := autonomous(test.message); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	for i := range ra {
+		if autonomous(ra[:i]) {
+			t.Errorf("cut off after %d bytes, and yet a prefix", i)
 		}
 	}
 }

@@ -153,7 +153,7 @@ func (w *watch6) automatic(ctx context.Context, cfg *Config, res *Result) error 
 	if s, err = w.advertised(ctx, cfg, auto); err != nil {
 		return err
 	}
-	given := len(s.global(unrefuted)) > 0
+	given := len(s.global(unrefuted)) > 0 || w.promised()
 	switch {
 	case cfg.DHCP6 && (!cfg.RA || !given) || s.flags&raManaged != 0:
 		limit := cfg.DHCPTimeout
@@ -207,10 +207,16 @@ func (w *watch6) advertised(ctx context.Context, cfg *Config, limit time.Duratio
 		switch {
 		case !sends:
 			return false, nil
-		case !cfg.RA, cfg.DHCP6 && (s.gateway.IsValid() || s.flags&raReceived != 0):
+		case !cfg.RA, cfg.DHCP6 && (s.gateway.IsValid() || s.flags&raReceived != 0) && !w.promised():
 			return true, nil
 		}
-		return len(s.global(unrefuted)) > 0 || s.flags&raManaged != 0, nil
+		if len(s.global(unrefuted)) > 0 || s.flags&raManaged != 0 {
+			return true, nil
+		}
+		if a, ok := w.duplicate(); ok {
+			return false, w.inUse(a)
+		}
+		return false, nil
 	})
 	var failed *Error
 	switch {
@@ -229,11 +235,7 @@ func (w *watch6) advertised(ctx context.Context, cfg *Config, limit time.Duratio
 
 // heard says for a person what is known of routers.
 func (w *watch6) heard(s *state6) string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	switch {
-	case len(w.duplicates) > 0:
-		return " (another machine has " + w.duplicates[0].String() + ")"
 	case s != nil && s.gateway.IsValid():
 		return " (router " + s.gateway.String() + " gives none)"
 	case s != nil && s.flags&raReceived != 0:
@@ -343,10 +345,8 @@ func (w *watch6) checked(ctx context.Context, cfg *Config, of func(*state6, func
 		if d := of(s, address.duplicate); len(d) > 0 {
 			return false, w.inUse(d[0].Addr())
 		}
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if len(w.duplicates) > 0 {
-			return false, w.inUse(w.duplicates[0])
+		if a, ok := w.duplicate(); ok {
+			return false, w.inUse(a)
 		}
 		return false, nil
 	})

@@ -212,7 +212,7 @@ func TestNoRouter(t *testing.T) {
 func TestRouterWithoutPrefix(t *testing.T) {
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.router(advertisement(0, 1800))
-		_, err := w.up(Config{Name: "near0", RA: true, AutoTimeout: time.Second})
+		_, err := w.up(Config{Name: "near0", RA: true, AutoTimeout: 3 * time.Second})
 		if err == nil || !strings.Contains(err.Error(), "(router fe80::1 gives none)") {
 			t.Errorf("error %v", err)
 		}
@@ -288,7 +288,7 @@ func TestSpareIPVersion(t *testing.T) {
 			inNamespace(t, func(t *testing.T, w *world) {
 				w.dnsmasq(test.options...)
 				res := w.mustUp(Config{Name: "near0", DHCP: true, RA: true, Peers: []netip.Addr{addr(test.peer)},
-					DHCPTimeout: time.Second, AutoTimeout: time.Second})
+					DHCPTimeout: 3 * time.Second, AutoTimeout: 3 * time.Second})
 				if !slices.Equal(res.Address, []netip.Prefix{prefix(test.want)}) || !w.log.said("no portal needs it") {
 					t.Errorf("addresses %v, lines %q", res.Address, w.log.lines)
 				}
@@ -341,7 +341,7 @@ func TestDHCP6Nonsense(t *testing.T) {
 			stranger.TransactionID[0]++
 			other.UpdateOption(dhcpv6.OptClientID(testServer))
 			nameless.Options.Del(dhcpv6.OptionServerID)
-			cut.Options.Options = slices.Insert(cut.Options.Options, 0, dhcpv6.Option(&dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionIANA, OptionData: []byte{1, 2, 3}}))
+			cut.AddOption(&dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionIANA, OptionData: []byte{1, 2, 3}})
 			unasked.MessageType = dhcpv6.MessageTypeReply
 			if m.MessageType == dhcpv6.MessageTypeRequest {
 				unasked.MessageType = dhcpv6.MessageTypeAdvertise
@@ -366,7 +366,7 @@ func TestDHCP6NoAddresses(t *testing.T) {
 	t.Run("alone", func(t *testing.T) {
 		inNamespace(t, func(t *testing.T, w *world) {
 			w.server6(refuse)
-			_, err := w.up(Config{Name: "near0", DHCP6: true, DHCPTimeout: 300 * time.Millisecond})
+			_, err := w.up(Config{Name: "near0", DHCP6: true, DHCPTimeout: 3 * time.Second})
 			if err == nil || !strings.Contains(err.Error(), "(the server says NoAddrsAvail: none left)") {
 				t.Errorf("error %v", err)
 			}

@@ -167,6 +167,7 @@ type watch6 struct {
 	sock    *nl.NetlinkSocket
 	routers *socket       // where they are asked; nil: they are not
 	asked   time.Time     // when they were; zero: not yet
+	prefix  bool          // one promised an address: see promised
 	changed chan struct{} // something did
 	ended   chan struct{} // closed when receive has returned
 
@@ -301,14 +302,12 @@ func (w *watch6) await(ctx context.Context, what string, limit time.Duration, lo
 		if done == nil {
 			done = w.p.Wait(what, limit)
 		}
-		if w.routers != nil && time.Since(w.asked) >= w.host.solicit && len(s.linkLocal(address.sends)) > 0 {
-			w.solicit()
-		}
 		var again <-chan time.Time
-		var timer *time.Timer
-		if !w.asked.IsZero() {
-			timer = time.NewTimer(time.Until(w.asked.Add(w.host.solicit)))
-			again = timer.C
+		if w.routers != nil && !s.gateway.IsValid() && len(s.linkLocal(address.sends)) > 0 {
+			if time.Since(w.asked) >= w.host.solicit {
+				w.solicit()
+			}
+			again = time.After(time.Until(w.asked.Add(w.host.solicit)))
 		}
 		select {
 		case <-w.changed:
@@ -323,10 +322,18 @@ func (w *watch6) await(ctx context.Context, what string, limit time.Duration, lo
 			}
 			return s, ctx.Err()
 		}
-		if timer != nil {
-			timer.Stop()
-		}
 	}
+}
+
+// duplicate returns an address of a router's prefix that another machine has, if
+// there is one.
+func (w *watch6) duplicate() (netip.Addr, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.duplicates) == 0 {
+		return netip.Addr{}, false
+	}
+	return w.duplicates[0], true
 }
 
 // solicit sends a router solicitation (RFC 4861, 4.1), without the MAC, which
@@ -339,4 +346,35 @@ func (w *watch6) solicit() {
 	if err := w.routers.send(message, onLink(w.link, netip.IPv6LinkLocalAllRouters(), 0)); err != nil {
 		w.p.Printf("%s: router solicitation not sent: %v", w.name, err)
 	}
+}
+
+// promised says whether a router has advertised a prefix to make an address of.
+// What the kernel makes of an advertisement it makes bit by bit, the address
+// last; the message itself is there before (ip6_protocol_deliver_rcu).
+func (w *watch6) promised() bool {
+	for b := w.routers.poll(); b != nil; b = w.routers.poll() {
+		w.prefix = w.prefix || autonomous(b)
+	}
+	return w.prefix
+}
+
+// autonomous says whether an ICMPv6 message is a router advertisement with an
+// option for a prefix that has the A flag and is still valid (RFC 4861, 4.2 and
+// 4.6.2).
+func autonomous(b []byte) bool {
+	const advertisement, head, prefix, flagA = 134, 16, 3, 0x40
+	if len(b) < head || b[0] != advertisement {
+		return false
+	}
+	for b = b[head:]; len(b) >= 8; {
+		length := int(b[1]) * 8
+		if length == 0 || length > len(b) {
+			return false
+		}
+		if b[0] == prefix && length == 32 && b[3]&flagA != 0 && binary.BigEndian.Uint32(b[4:]) > 0 {
+			return true
+		}
+		b = b[length:]
+	}
+	return false
 }

@@ -85,6 +85,19 @@ func (s *socket) receive(ctx context.Context, accept func([]byte) bool) error {
 	}
 }
 
+// poll returns a datagram that is there already, or nil.
+func (s *socket) poll() []byte {
+	buf, n := make([]byte, maxMessage), -1
+	_ = s.raw.Read(func(fd uintptr) bool {
+		n, _, _ = unix.Recvfrom(int(fd), buf, 0)
+		return true
+	})
+	if n < 0 {
+		return nil
+	}
+	return buf[:n]
+}
+
 // newSocket6 opens a socket of IPv6 on a NIC, at port unless it is 0.
 func newSocket6(l link, kind, protocol, port int) (*socket, error) {
 	return newSocket(unix.AF_INET6, kind, protocol, func(fd int) error {
