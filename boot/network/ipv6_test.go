@@ -27,6 +27,7 @@ var near0MAC = net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1}
 
 // A real router: an address that is checked, its default route, its name server.
 func TestRouterAdvertisement(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.dnsmasq("--enable-ra", "--dhcp-range=fd09::,ra-only,64", "--dhcp-option=option6:dns-server,[fd09::53]")
 		res := w.mustUp(Config{Name: "near0", RA: true, Peers: []netip.Addr{addr("2001:db8::1")}})
@@ -60,6 +61,7 @@ func TestRouterAdvertisement(t *testing.T) {
 
 // The O flag: the rest is to be asked of DHCPv6.
 func TestRouterSaysOther(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.dnsmasq("--enable-ra", "--dhcp-range=fd09::,ra-stateless,64", "--dhcp-option=option6:domain-search,example.org",
 			"--dhcp-option=option6:59,iscsi:[fd09::1]::::iqn.2026-01.org.example:root")
@@ -75,6 +77,7 @@ func TestRouterSaysOther(t *testing.T) {
 
 // The M flag: the address is to be had of DHCPv6. It stays for ever.
 func TestRouterSaysManaged(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.dnsmasq("--enable-ra", "--dhcp-range=fd09::50,fd09::59,64,1h", "--dhcp-option=option6:dns-server,[fd09::53]",
 			"--dhcp-option=option6:59,iscsi:[fd09::1]::::iqn.2026-01.org.example:root", "--dhcp-host=id:00:03:00:01:52:54:00:00:00:01,[fd09::55]")
@@ -95,6 +98,7 @@ func TestRouterSaysManaged(t *testing.T) {
 
 // DHCPv6 where there is no router: the portal is taken to be on the link.
 func TestDHCP6Alone(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.dnsmasq("--dhcp-range=fd09::50,fd09::59,64,1h")
 		res := w.mustUp(Config{Name: "near0", DHCP6: true, Peers: []netip.Addr{addr("fd09::1")}})
@@ -110,6 +114,7 @@ func TestDHCP6Alone(t *testing.T) {
 
 // either6: the router gives a prefix, and DHCPv6 is not asked.
 func TestEitherByRouter(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.dnsmasq("--enable-ra", "--dhcp-range=fd09::,ra-only,64")
 		res := w.mustUp(Config{Name: "near0", RA: true, DHCP6: true})
@@ -123,6 +128,7 @@ func TestEitherByRouter(t *testing.T) {
 func TestEitherByDHCP(t *testing.T) {
 	for name, router := range map[string]bool{"router_without_prefix": true, "no_router": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			inNamespace(t, func(t *testing.T, w *world) {
 				if router {
 					w.router(advertisement(0, 1800))
@@ -139,6 +145,7 @@ func TestEitherByDHCP(t *testing.T) {
 
 // M, a prefix, and nobody who serves DHCPv6.
 func TestManagedByNobody(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.router(advertisement(raFlagManaged, 1800, "fd09::/64"))
 		res := w.mustUp(Config{Name: "near0", RA: true, DHCPTimeout: 300 * time.Millisecond})
@@ -151,6 +158,7 @@ func TestManagedByNobody(t *testing.T) {
 // A router that is none: its lifetime is 0. A portal elsewhere is taken to be on
 // the link.
 func TestRouterLifetimeZero(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.router(advertisement(0, 0, "fd09::/64"))
 		res := w.mustUp(Config{Name: "near0", RA: true, Peers: []netip.Addr{addr("2001:db8::1")}})
@@ -161,6 +169,7 @@ func TestRouterLifetimeZero(t *testing.T) {
 }
 
 func TestTwoPrefixes(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.router(advertisement(0, 1800, "fd09::/64", "2001:db8:1::/64"))
 		res := w.mustUp(Config{Name: "near0", RA: true})
@@ -173,6 +182,7 @@ func TestTwoPrefixes(t *testing.T) {
 
 // The link was up, and nobody listened when the router spoke.
 func TestRouterIsAsked(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.sysctl("accept_ra", "0")
 		w.check(netlink.LinkSetUp(must(netlink.LinkByName("near0"))))
@@ -184,6 +194,7 @@ func TestRouterIsAsked(t *testing.T) {
 }
 
 func TestIPv6WasOff(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.sysctl("disable_ipv6", "1")
 		w.sysctl("forwarding", "1")
@@ -195,6 +206,7 @@ func TestIPv6WasOff(t *testing.T) {
 }
 
 func TestNoRouter(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.sysctl("accept_ra", "0")
 		before := w.state()
@@ -210,6 +222,7 @@ func TestNoRouter(t *testing.T) {
 
 // A router without a prefix and without DHCPv6: the error says so.
 func TestRouterWithoutPrefix(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.router(advertisement(0, 1800))
 		_, err := w.up(Config{Name: "near0", RA: true, AutoTimeout: 3 * time.Second})
@@ -223,6 +236,7 @@ func TestRouterWithoutPrefix(t *testing.T) {
 func TestDuplicateAddress(t *testing.T) {
 	for name, theirs := range map[string]string{"of_a_prefix": slaac, "link-local": "fe80::5054:ff:fe00:1"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			inNamespace(t, func(t *testing.T, w *world) {
 				w.farAddress(theirs)
 				w.router(advertisement(0, 1800, "fd09::/64"))
@@ -241,6 +255,7 @@ func TestDuplicateAddress(t *testing.T) {
 
 // One of two addresses is another machine's, and the other is used.
 func TestDuplicateOfTwo(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.farAddress(slaac)
 		w.router(advertisement(0, 1800, "fd09::/64", "2001:db8:1::/64"))
@@ -259,6 +274,7 @@ func TestLinkLocal(t *testing.T) {
 		"portal_elsewhere": {LinkLocal: true, Peers: []netip.Addr{addr("fe80::1%other0")}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			inNamespace(t, func(t *testing.T, w *world) {
 				cfg.Name = "near0"
 				res := w.mustUp(cfg)
@@ -285,6 +301,7 @@ func TestSpareIPVersion(t *testing.T) {
 		"no_router": {"10.9.0.1", []string{dhcpRange, "--dhcp-host=52:54:00:00:00:01,10.9.0.55"}, "10.9.0.55/24"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			inNamespace(t, func(t *testing.T, w *world) {
 				w.dnsmasq(test.options...)
 				res := w.mustUp(Config{Name: "near0", DHCP: true, RA: true, Peers: []netip.Addr{addr(test.peer)},
@@ -299,6 +316,7 @@ func TestSpareIPVersion(t *testing.T) {
 }
 
 func TestDHCP6NobodyAnswers(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		before := w.state()
 		_, err := w.up(Config{Name: "near0", DHCP6: true, DHCPTimeout: 300 * time.Millisecond})
@@ -313,6 +331,7 @@ func TestDHCP6NobodyAnswers(t *testing.T) {
 
 // Messages are lost, and the exchange has all four of them.
 func TestDHCP6LostMessages(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		var solicits, requests int
 		w.server6(func(m *dhcpv6.Message) []*dhcpv6.Message {
@@ -334,6 +353,7 @@ func TestDHCP6LostMessages(t *testing.T) {
 
 // Nonsense is passed over for what makes sense.
 func TestDHCP6Nonsense(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.server6(func(m *dhcpv6.Message) []*dhcpv6.Message {
 			stranger, other, wrong, nameless, cut, unasked := answer6To(m, "fd09::51"), answer6To(m, "fd09::52"), answer6To(m, "ff02::1"),
@@ -364,6 +384,7 @@ func TestDHCP6NoAddresses(t *testing.T) {
 		return []*dhcpv6.Message{a}
 	}
 	t.Run("alone", func(t *testing.T) {
+		t.Parallel()
 		inNamespace(t, func(t *testing.T, w *world) {
 			w.server6(refuse)
 			_, err := w.up(Config{Name: "near0", DHCP6: true, DHCPTimeout: 3 * time.Second})
@@ -373,6 +394,7 @@ func TestDHCP6NoAddresses(t *testing.T) {
 		})
 	})
 	t.Run("with_a_prefix", func(t *testing.T) {
+		t.Parallel()
 		inNamespace(t, func(t *testing.T, w *world) {
 			w.router(advertisement(raFlagManaged, 1800, "fd09::/64"))
 			w.server6(refuse)
@@ -386,6 +408,7 @@ func TestDHCP6NoAddresses(t *testing.T) {
 
 // The server takes its word back once.
 func TestDHCP6RequestRefused(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		var refused atomic.Bool
 		w.server6(func(m *dhcpv6.Message) []*dhcpv6.Message {
@@ -405,6 +428,7 @@ func TestDHCP6RequestRefused(t *testing.T) {
 // The address that the server gives is another machine's: it is declined, and
 // the next one is taken.
 func TestDHCP6Declined(t *testing.T) {
+	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.farAddress("fd09::50")
 		var declined atomic.Bool
