@@ -20,6 +20,9 @@ import (
 	"github.com/rootlun/rootlun/fw"
 )
 
+// adapterTimeout bounds the wait for the drivers when nothing names a target.
+const adapterTimeout = 20 * time.Second
+
 // Init boots. It returns only when the boot can't go on; the error then tells
 // the step, the cause and what to check, and plan, which may be nil, what
 // policy to follow (see Fail).
@@ -71,7 +74,16 @@ func readPlan(c *Console, drivers *modules.Loader) (*fw.Plan, error) {
 			c.Printf("warning: no firmware table through the kernel: %v", err)
 		}
 	}
-	plan, err := fw.Read(fw.Sources{FS: sys})
+	sources := fw.Sources{FS: sys, Credentials: os.Getenv("CREDENTIALS_DIRECTORY")}
+	plan, err := fw.Read(sources)
+	if err != nil && len(plan.Targets) == 0 {
+		// What an offload adapter is set to is seen when its driver is there.
+		select {
+		case <-drivers.Coldplugged():
+		case <-time.After(adapterTimeout):
+		}
+		plan, err = fw.Read(sources)
+	}
 	if plan != nil {
 		for _, w := range plan.Warnings {
 			c.Printf("warning: %s", w)

@@ -8,35 +8,63 @@ import (
 	"github.com/rootlun/rootlun/boot/handoff"
 	"github.com/rootlun/rootlun/boot/network"
 	"github.com/rootlun/rootlun/fw"
+	"github.com/rootlun/rootlun/session"
 )
 
 // describePlan says which source said what.
 func describePlan(c *Console, p *fw.Plan) {
-	c.Step("plan", "initiator %s, from %s", p.Initiator.Name, p.Initiator.From)
+	if p.Initiator.Name != "" {
+		describeInitiator(c, p.Initiator)
+	}
 	for _, n := range p.NICs {
-		c.Step("plan", "NIC %s, from %s", planNIC(n), n.From)
+		c.Step("plan", "NIC %s, from %s", planNIC(n), nicFrom(n))
 	}
 	for _, t := range p.Targets {
-		c.Step("plan", "target %s at %s, LUN %d, %s, from %s", t.Name, t.Portal(), t.LUN.Uint64(), planAuth(t), t.From)
+		describeTarget(c, t)
 	}
+	if p.AskDHCP != "" && len(p.Targets) == 0 {
+		c.Step("plan", "DHCP is to name the target, says %s", p.AskDHCP)
+	}
+}
+
+func describeInitiator(c *Console, i fw.Initiator) {
+	c.Step("plan", "initiator %s, from %s", i.Name, i.From)
+}
+
+func describeTarget(c *Console, t fw.Target) {
+	from := t.From
+	if t.CHAP != nil && t.CHAP.From != from {
+		from += ", its secret from " + t.CHAP.From
+	}
+	c.Step("plan", "target %s at %s, LUN %d, %s, from %s", t.Name, t.Portal(), t.LUN.Uint64(), planAuth(t), from)
+}
+
+// nicFrom says what named a NIC, and what its addresses where that is another.
+func nicFrom(n fw.NIC) string {
+	if n.AddressFrom == "" || n.AddressFrom == n.From {
+		return n.From
+	}
+	return n.From + ", addresses from " + n.AddressFrom
 }
 
 func planNIC(n fw.NIC) string {
 	words := []string{n.Name, n.MAC}
 	if n.Name == "" && n.MAC == "" {
 		words = []string{"the only one"}
+		if n.PCI != "" {
+			words[0] = n.PCI
+		}
 	}
 	if n.VLAN != 0 {
 		words = append(words, fmt.Sprintf("VLAN %d", n.VLAN))
 	}
-	if n.DHCP {
-		words = append(words, "DHCP")
-	}
-	if n.RA {
-		words = append(words, "router advertisements")
-	}
-	if n.DHCP6 {
-		words = append(words, "DHCPv6")
+	for _, way := range []struct {
+		name string
+		on   bool
+	}{{"DHCP", n.DHCP}, {"DHCPv6", n.DHCP6}, {"RA", n.RA}, {"link-local", n.LinkLocal}} {
+		if way.on {
+			words = append(words, way.name)
+		}
 	}
 	for _, a := range n.Address {
 		words = append(words, a.String())
@@ -58,7 +86,17 @@ func planAuth(t fw.Target) string {
 }
 
 func describeNIC(r *network.Result) string {
-	s := fmt.Sprintf("%s (%s, %s)", r.Name, r.Driver, r.MAC)
+	var what []string
+	if r.VLAN != 0 {
+		what = append(what, fmt.Sprintf("VLAN %d over %s", r.VLAN, r.Link))
+	}
+	if len(r.Ports) > 0 {
+		what = append(what, "bond of "+strings.Join(r.Ports, " and "))
+	}
+	if r.Driver != "" {
+		what = append(what, r.Driver)
+	}
+	s := fmt.Sprintf("%s (%s, %s)", r.Name, strings.Join(what, ", "), r.MAC)
 	for _, a := range r.Address {
 		s += " " + a.String()
 	}
@@ -74,41 +112,59 @@ func describeNIC(r *network.Result) string {
 	return s
 }
 
+func describeDisk(d session.Disk) string {
+	return fmt.Sprintf("%s, %s, LUN %d (%s %s)", d.Name, bytesText(d.Size), d.LUN, d.Vendor, d.Model)
+}
+
 // writeState leaves the boot's story for the booted system.
 func writeState(c *Console, version string, plan *fw.Plan, p *Path, init string) error {
+	s := state(c, version, plan, p, init)
+	return s.Write(handoff.StateFile)
+}
+
+func state(c *Console, version string, plan *fw.Plan, p *Path, init string) handoff.State {
 	seconds := func(d time.Duration) int { return int(d / time.Second) }
 	timers := p.Session.Config.Timers
 	s := handoff.State{
 		Version:   version,
 		Initiator: plan.Initiator.Name,
-		NIC: handoff.NIC{
-			Name: p.NIC.Name, MAC: p.NIC.MAC.String(), Driver: p.NIC.Driver, MTU: p.NIC.MTU,
-			Address: p.NIC.Address, DNS: p.NIC.DNS, From: p.NICFrom,
-		},
+		NIC:       stateNIC(p),
 		Target: handoff.Target{
 			Name: p.Target.Name, Portal: p.Target.Portal(), LUN: p.Target.LUN.Uint64(),
 			Auth: p.Target.Auth(), From: p.Target.From,
 		},
 		Session: handoff.Session{
-			SID: p.Session.SID, TPGT: p.Session.TargetPortalGroupTag, ReplacementTimeout: seconds(timers.Replacement),
+			SID: p.Session.SID, Attached: p.Target.Session != "", TPGT: p.Session.TargetPortalGroupTag, ReplacementTimeout: seconds(timers.Replacement),
 			NoopOutInterval: seconds(timers.NoopInterval), NoopOutTimeout: seconds(timers.NoopTimeout),
 		},
 		Disk:     handoff.Disk{Name: p.Disk.Name, Size: p.Disk.Size},
 		Root:     handoff.Root{Device: p.Root, FSType: p.FSType, ReadOnly: plan.Root.ReadOnly, Init: init},
 		Warnings: append([]string{}, plan.Warnings...),
 	}
-	if p.NIC.Gateway.IsValid() {
-		s.NIC.Gateway = p.NIC.Gateway.String()
-	} else if p.NIC.Gateway6.IsValid() {
-		s.NIC.Gateway = p.NIC.Gateway6.String()
-	}
-	if l := p.NIC.Lease; l != nil {
-		s.NIC.DHCP, s.NIC.Lease = l.Server.String(), seconds(l.Duration)
+	if s.Session.Attached { // whoever made it has set these
+		s.Session = handoff.Session{SID: s.Session.SID, Attached: true}
 	}
 	for _, step := range c.Steps() {
 		s.Timeline = append(s.Timeline, handoff.Step{
 			Milliseconds: float64(step.Time.Microseconds()) / 1000, Name: step.Name, Text: step.Text,
 		})
 	}
-	return s.Write(handoff.StateFile)
+	return s
+}
+
+func stateNIC(p *Path) handoff.NIC {
+	if p.NIC == nil {
+		return handoff.NIC{}
+	}
+	n := handoff.NIC{
+		Name: p.NIC.Name, MAC: p.NIC.MAC.String(), Driver: p.NIC.Driver, MTU: p.NIC.MTU,
+		Address: p.NIC.Address, DNS: p.NIC.DNS, From: p.NICFrom,
+	}
+	if p.NIC.Gateway.IsValid() {
+		n.Gateway = p.NIC.Gateway.String()
+	}
+	if l := p.NIC.Lease; l != nil {
+		n.DHCP, n.Lease = l.Server.String(), int(l.Duration/time.Second)
+	}
+	return n
 }

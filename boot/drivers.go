@@ -13,9 +13,9 @@ import (
 
 // needed are loaded before the login whatever the hardware: the checksum that
 // iscsi_tcp asks the crypto layer for by name (no program answers the kernel's
-// requests for modules here), the initiator, the driver of its disks, the
-// packet socket that DHCP goes through, and IPv6.
-var needed = [...]string{"crypto-crc32c", "iscsi_tcp", "sd_mod", "af_packet", "ipv6"}
+// requests for modules here), the initiator, the driver of its disks, and the
+// packet socket that DHCP goes through.
+var needed = [...]string{"crypto-crc32c", "iscsi_tcp", "sd_mod", "af_packet"}
 
 // drivers loads modules while the boot goes on.
 type drivers struct {

@@ -215,19 +215,21 @@ func restart(action string) {
 // runShell runs /bin/sh on the console and waits for its end. The console is its
 // controlling terminal, so that ctrl-C ends what it runs, and not the shell.
 func runShell(c *Console) {
-	start := func(control bool) (*os.Process, error) {
-		return os.StartProcess("/bin/sh", []string{"sh"}, &os.ProcAttr{
-			Dir: "/", Env: initEnvironment(os.Environ()), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
+	start := func(control bool) (pid int, err error) {
+		return syscall.ForkExec("/bin/sh", []string{"sh"}, &syscall.ProcAttr{
+			Dir: "/", Env: initEnvironment(os.Environ()), Files: []uintptr{0, 1, 2},
 			Sys: &syscall.SysProcAttr{Setsid: true, Setctty: control},
 		})
 	}
-	p, err := start(true)
+	pid, err := start(true)
 	if err != nil { // not every console is a terminal
-		p, err = start(false)
+		pid, err = start(false)
 	}
 	if err != nil {
 		c.Printf("no shell: %v", err)
 		return
 	}
-	p.Wait()
+	for err = unix.EINTR; err == unix.EINTR; {
+		_, err = unix.Wait4(pid, nil, 0, nil)
+	}
 }

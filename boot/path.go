@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -31,8 +32,8 @@ const (
 // Path is the way to the root that was found.
 type Path struct {
 	Target  fw.Target
-	NIC     *network.Result
-	NICFrom string // what described it
+	NIC     *network.Result // nil: the session was there before, and has its own way
+	NICFrom string          // what described it
 	Session *session.Session
 	Disk    session.Disk
 	Root    string // the device that is mounted
@@ -50,8 +51,14 @@ func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), up: map[int]*network.Result{}}
+	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), load: drivers.loader.Load, up: map[int]*network.Result{}, leases: map[int]error{}}
+	if plan.AskDHCP != "" && len(plan.Targets) == 0 {
+		if err := nics.askTarget(ctx, limit); err != nil {
+			return nil, err
+		}
+	}
 	return firstOf(ctx, c, plan.Targets, limit, func(t fw.Target, wait func()) (*Path, error) {
+		t.Session = fw.Session(os.DirFS("/"), t) // an adapter may have logged in since, or out
 		return tryTarget(ctx, c, plan, t, &nics, drivers, wait)
 	})
 }
@@ -128,11 +135,24 @@ func cause(err error) string {
 }
 
 // tryTarget makes one attempt, and calls wait when the network is up. A session
-// that has no disk is logged out again.
+// that has no disk is logged out again. One that an offload adapter or another
+// program has already is taken as it is, and stays whatever comes of it.
 func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics *nicSet, drivers *drivers, wait func()) (*Path, error) {
 	cfg, err := sessionConfig(plan, t)
 	if err != nil {
 		return nil, err
+	}
+	if t.Session != "" {
+		wait()
+		initiator, err := drivers.initiator()
+		if err != nil {
+			return nil, &configError{err}
+		}
+		s, disk, err := attach(ctx, c, initiator, cfg, t)
+		if err != nil {
+			return nil, err
+		}
+		return &Path{Target: t, Session: s, Disk: disk}, nil
 	}
 	nic, err := nics.bringUp(ctx, t.NIC, cfg.Portal.Addr())
 	if err != nil {
@@ -141,6 +161,7 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 	if a := cfg.Portal.Addr(); a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "" { // a table has no room for the zone
 		cfg.Portal = netip.AddrPortFrom(a.WithZone(nic.Name), cfg.Portal.Port())
 	}
+	cfg.InitiatorName = plan.Initiator.Name // which DHCP may have named only now
 	wait()
 	initiator, err := drivers.initiator()
 	if err != nil {
@@ -190,7 +211,26 @@ func logIn(ctx context.Context, c *Console, initiator *session.Initiator, cfg se
 		}
 		return nil, session.Disk{}, err
 	}
-	c.Step("disk", "%s, %s, LUN %d (%s %s)", disk.Name, bytesText(disk.Size), disk.LUN, disk.Vendor, disk.Model)
+	c.Step("disk", "%s", describeDisk(disk))
+	return s, disk, nil
+}
+
+// attach finds the disk of a session that is there already.
+func attach(ctx context.Context, c *Console, initiator *session.Initiator, cfg session.Config, t fw.Target) (*session.Session, session.Disk, error) {
+	sid, err := strconv.ParseUint(strings.TrimPrefix(t.Session, "session"), 10, 32)
+	if err != nil {
+		return nil, session.Disk{}, &configError{err}
+	}
+	s, err := initiator.Attach(uint32(sid), cfg)
+	if err != nil {
+		return nil, session.Disk{}, err
+	}
+	c.Step("login", "session %d is there already: %s at %s", s.SID, cfg.TargetName, cfg.Portal)
+	disk, err := s.Disk(ctx, t.LUN.Uint64())
+	if err != nil {
+		return nil, session.Disk{}, err
+	}
+	c.Step("disk", "%s", describeDisk(disk))
 	return s, disk, nil
 }
 

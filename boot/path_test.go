@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rootlun/rootlun/boot/handoff"
+	"github.com/rootlun/rootlun/boot/network"
 	"github.com/rootlun/rootlun/fw"
 	"github.com/rootlun/rootlun/session"
 	"github.com/rootlun/rootlun/session/login"
@@ -81,6 +83,49 @@ func TestFirstOfEndsWhenNothingCanPass(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
+}
+
+// A session that is there already needs no NIC: one that cannot be brought up
+// is an error without that session only.
+func TestTryTargetAttaches(t *testing.T) {
+	plan := &fw.Plan{
+		Initiator: fw.Initiator{Name: "iqn.2026-01.net.example:node"},
+		NICs:      []fw.NIC{{Name: "there is none"}},
+		Timeouts:  fw.Timeouts{Link: time.Millisecond},
+	}
+	asked := errors.New("the way to the kernel is asked for")
+	try := func(name string) error {
+		target := fw.Target{Name: "iqn.2026-01.net.example:root", Host: "192.0.2.1", Port: 3260, Session: name}
+		console := NewConsole(io.Discard, time.Now())
+		nics := nicSet{console: console, plan: plan, up: map[int]*network.Result{}}
+		d := &drivers{initiator: func() (*session.Initiator, error) { return nil, asked }}
+		_, err := tryTarget(t.Context(), console, plan, target, &nics, d, func() {})
+		return err
+	}
+	if err := try("session3"); !errors.Is(err, asked) {
+		t.Errorf("with a session: %v", err)
+	}
+	if err := try(""); err == nil || errors.Is(err, asked) {
+		t.Errorf("without: %v", err)
+	}
+}
+
+// The state has no NIC and no timers of a session that was there before.
+func TestStateOfAttached(t *testing.T) {
+	plan := &fw.Plan{}
+	path := &Path{
+		Target:  fw.Target{Name: "iqn.2026-01.net.example:root", Host: "192.0.2.1", Port: 3260, Session: "session3"},
+		Session: &session.Session{SID: 3, Config: session.Default()},
+	}
+	got := state(NewConsole(io.Discard, time.Now()), "v1", plan, path, "/sbin/init")
+	if got.Session != (handoff.Session{SID: 3, Attached: true}) || got.NIC.Name != "" {
+		t.Errorf("got %+v", got)
+	}
+	path.Target.Session, path.NIC, path.NICFrom = "", &network.Result{Name: "eth0"}, "ip="
+	got = state(NewConsole(io.Discard, time.Now()), "v1", plan, path, "/sbin/init")
+	if got.Session.Attached || got.Session.ReplacementTimeout != 86400 || got.NIC.Name != "eth0" || got.NIC.From != "ip=" {
+		t.Errorf("got %+v", got)
+	}
 }
 
 func TestCanPass(t *testing.T) {

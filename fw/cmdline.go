@@ -4,43 +4,47 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net/netip"
+	"slices"
 	"strings"
-
-	"github.com/rootlun/rootlun/ibft"
 )
 
 const cmdlinePlace = "kernel command line"
 
-// command is what the kernel command line says. A zero value says nothing.
+// command is what the kernel command line says, or a file in the same terms. A
+// zero value says nothing.
 type command struct {
 	report
 	asks     bool      // something asks for iSCSI, rightly written or not
 	firmware choice    // rd.iscsi.firmware
+	lenient  bool      // rd.rootlun.ibft=lenient
 	names    Initiator // rd.iscsi.initiator
 	targets  []portal  // netroot=iscsi:…, in order
-	chap     CHAP      // rd.iscsi.username and its kin, for targets without their own
-	single   struct {  // rd.iscsi.target.*
-		name, host string
-		port       uint16
-		lun        ibft.LUN
-		given      bool
-		broken     bool // what is missing was there, and wrong
-	}
+	chap     CHAP      // rd.iscsi.username and its kin, for what a target does not have itself
+	single   single    // rd.iscsi.target.*
 
-	ipGiven bool // some ip= was there, if only ip=none
-	fromFW  bool // ip=ibft
-	nics    []NIC
-	aliases map[string]string // ifname=: name to MAC
-	bootif  string            // BOOTIF=, as a MAC
-	noBoot  bool              // rd.bootif=0
+	ipGiven     bool // some ip= was there, if only ip=none
+	fromFW      bool // ip=ibft
+	nics        []NIC
+	aliases     map[string]string // ifname=: name to MAC
+	bootif      string            // BOOTIF=, as a MAC
+	noBoot      bool              // rd.bootif=0
+	bootdev     string            // bootdev=: an interface or a MAC
+	vlans       []VLAN
+	bonds       []Bond
+	routes      []Route
+	dns         []netip.Addr
+	noPeerDNS   bool
+	vendorClass string
 
-	root       Root
-	rootTarget *portal // root=iscsi:…
-	dhcpRoot   string  // the word root=dhcp or netroot=dhcp
-	params     []Param
-	retries    string // rd.iscsi.login_retry_max
-	failure    Failure
-	timeouts   Timeouts
+	credentials string // rd.rootlun.credentials
+	root        Root
+	rootTarget  *portal // root=iscsi:…
+	dhcpRoot    string  // the word that lets DHCP name the target: root=dhcp or =dhcp6, netroot=dhcp or =dhcp6, netroot=iscsi, root=iscsi
+	params      []Param
+	retries     string // rd.iscsi.login_retry_max
+	failure     Failure
+	timeouts    Timeouts
 }
 
 // choice is a boolean that may not be given.
@@ -59,23 +63,29 @@ type word struct {
 	given bool // there was a '='
 }
 
-// readCmdline reads proc/cmdline. One that is not there says nothing.
+// readCmdline reads proc/cmdline, and Debian's file below it. What is not there
+// says nothing.
 func readCmdline(s Sources) *command {
+	var c *command
 	if s.Cmdline != nil {
-		return parseCmdline(*s.Cmdline)
+		c = parseCmdline(*s.Cmdline)
+	} else {
+		text, err := readSmall(s.FS, "proc/cmdline", 64<<10)
+		c = parseCmdline(string(text))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			c.fail(&Error{Place: cmdlinePlace, Err: err})
+		}
 	}
-	text, err := readSmall(s.FS, "proc/cmdline", 64<<10)
-	c := parseCmdline(string(text))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.fail(&Error{Place: cmdlinePlace, Err: err})
-	}
+	c.below(readInitramfsFile(s.FS))
+	c.finishTargets()
+	c.finishNICs()
 	return c
 }
 
 // parseCmdline understands a whole command line. What it does not is in the
 // report; words of other programs are passed over.
 func parseCmdline(text string) *command {
-	c := &command{root: Root{ReadOnly: true}}
+	c := &command{report: report{place: cmdlinePlace}, root: Root{ReadOnly: true}}
 	table := parameters()
 	for _, w := range split(text) {
 		p, ours := lookup(table, w.name)
@@ -83,52 +93,34 @@ func parseCmdline(text string) *command {
 		switch {
 		case p != nil:
 			if err := p.set(c, w); err != nil {
-				e = &Error{cmdlinePlace, redact(p, w), p.form, err}
+				e = &Error{c.place, redact(p, w), p.form, err}
 			}
 		case ours:
 			// The value stays out of sight: it may be a secret behind a
 			// misspelt name.
-			e = &Error{cmdlinePlace, w.name, nearest(table, w.name), errors.New("there is no such parameter")}
+			e = &Error{c.place, w.name, nearest(table, w.name), errors.New("there is no such parameter")}
 		}
 		if e != nil {
-			c.asks = c.asks || ours && !strings.HasPrefix(w.name, "rd.rootlun.")
+			c.asks = c.asks || ours && strings.Contains(w.name, "iscsi")
 			c.fail(e)
 		}
 	}
-	c.finish()
+	c.noteSecrets()
 	return c
 }
 
-// finish checks what only the whole line can tell.
-func (c *command) finish() {
-	bad := func(name, form, why string) {
-		c.asks = true
-		c.fail(&Error{cmdlinePlace, name, form, errors.New(why)})
+const secretShows = cmdlinePlace + ": a secret stands in it, for every user of the booted system to read in /proc/cmdline; a credential file keeps it: rd.rootlun.credentials=FILE"
+
+// noteSecrets says where CHAP is from, and warns of secrets that show.
+func (c *command) noteSecrets() {
+	if c.chap.From = "rd.iscsi.username="; c.chap.Password != "" {
+		c.chap.From = "rd.iscsi.password="
 	}
-	if s := &c.single; s.given && !s.broken {
-		switch {
-		case s.name == "":
-			bad("rd.iscsi.target.*", "rd.iscsi.target.name=iqn.2009-06.com.example:disk", "the target's name is missing")
-		case s.host == "":
-			bad("rd.iscsi.target.name", "rd.iscsi.target.ip=192.168.50.1", "the target's address is missing")
-		default:
-			c.targets = append(c.targets, portal{Target: Target{
-				Index: -1, NIC: -1, Name: s.name, Host: s.host, Port: orDefault(s.port), LUN: s.lun,
-				From: "rd.iscsi.target.name=",
-			}})
-		}
-	}
-	h := &c.chap
-	switch {
-	case h.Password != "" && h.Username == "":
-		bad("rd.iscsi.password", "rd.iscsi.username=NAME rd.iscsi.password=SECRET", "the user name is missing")
-	case h.Password == "" && h.Username != "":
-		bad("rd.iscsi.username", "rd.iscsi.username=NAME rd.iscsi.password=SECRET", "the password is missing")
-	case h.PasswordIn == "" && h.UsernameIn != "":
-		bad("rd.iscsi.in.username", "rd.iscsi.in.username=NAME rd.iscsi.in.password=SECRET", "the password is missing")
-	case h.PasswordIn != "" && h.Password == "":
-		bad("rd.iscsi.in.password", "rd.iscsi.username=NAME rd.iscsi.password=SECRET as well",
-			"the target proves itself only to an initiator that does so too")
+	secret := c.chap.Password != "" || c.chap.PasswordIn != "" || c.rootTarget != nil && c.rootTarget.CHAP != nil ||
+		slices.ContainsFunc(c.targets, func(t portal) bool { return t.CHAP != nil }) ||
+		slices.ContainsFunc(c.params, func(p Param) bool { return strings.Contains(p.Name, "password") })
+	if secret {
+		c.warn(secretShows)
 	}
 }
 

@@ -3,6 +3,8 @@ package fw
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"math"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -34,6 +36,19 @@ func TestSplit(t *testing.T) {
 		{"a --b", []word{{name: "a"}, {name: "--b"}}},
 		{"a --=b", []word{{name: "a"}, {"--", "b", true}}},
 		{"a\x00b", []word{{name: "a"}}},
+		{`a "--" b`, []word{{name: "a"}}},
+		{`a --" b`, []word{{name: "a"}, {name: `--" b`}}},
+		{`""`, []word{{}}},
+		{`"" a`, []word{{}, {name: "a"}}},
+		{`"`, []word{{}}},
+		{`a "b`, []word{{name: "a"}, {name: "b"}}},
+		{`"a="b c"`, []word{{"a", "b", true}, {name: `c"`}}},
+		{`"a"="b"`, []word{{`a"`, "b", true}}},
+		{`a="b"c"`, []word{{"a", `b"c`, true}}},
+		{`a="b" "c=d"`, []word{{"a", "b", true}, {"c", "d", true}}},
+		{`a=""b`, []word{{"a", `"b`, true}}},
+		{"a==b", []word{{"a", "=b", true}}},
+		{"a\vb\fc\rd", []word{{name: "a"}, {name: "b"}, {name: "c"}, {name: "d"}}},
 		{"à=\xc2\xa0", []word{{"à", "\xc2\xa0", true}}},
 	} {
 		if diff := cmp.Diff(tt.want, split(tt.in), cmp.AllowUnexported(word{})); diff != "" {
@@ -69,6 +84,8 @@ func TestRootAndRest(t *testing.T) {
 		{"root=/dev/sda1 root=UUID=2", func(p *Plan) { p.Root.Device = "UUID=2" }},
 		{"root=/dev/sda1 root=iscsi", func(p *Plan) {}},
 		{"root=/dev/sda1 root=dhcp", func(p *Plan) {}},
+		{"root=dhcp6", func(p *Plan) {}},
+		{"root=/dev/root netroot=dhcp", func(p *Plan) {}},
 		{"rootfstype=ext4 rootflags=data=journal,noatime", func(p *Plan) {
 			p.Root.FSType, p.Root.Flags = "ext4", "data=journal,noatime"
 		}},
@@ -101,7 +118,14 @@ func TestRootAndRest(t *testing.T) {
 				*d *= time.Second
 			}
 		}},
-		{"rd.iscsi.transport=tcp rd.iscsi.mp rd.iscsi.waitnet=0 rd.iscsi.testroute=0 rd.iscsi.target.group=1", func(p *Plan) {}},
+		{"rd.net.dhcp.retry=3 rd.net.timeout.dhcp=infinity rd.net.dhcp.vendor-class=class", func(p *Plan) {
+			p.Timeouts.Tries, p.Timeouts.DHCP = 3, math.MaxInt32*time.Second
+			p.VendorClass = "class"
+		}},
+		{"rd.iscsi.transport=qedi", func(p *Plan) {
+			p.Warnings = []string{"kernel command line: rd.iscsi.transport: qedi is not used to log in; tcp is, and an adapter's own sessions are left alone"}
+		}},
+		{"rd.neednet=1 rd.iscsi.transport=tcp rd.iscsi.mp rd.iscsi.waitnet=0 rd.iscsi.testroute=0 rd.iscsi.target.group=1", func(p *Plan) {}},
 		{"quiet console=ttyS0 iscsi_tcp.debug_iscsi_tcp=1 netroot=nbd:192.168.1.1:root crashkernel=", func(p *Plan) {}},
 	} {
 		want := base
@@ -121,7 +145,6 @@ func TestRootAndRest(t *testing.T) {
 func TestErrors(t *testing.T) {
 	for _, tt := range []struct{ line, word, why string }{
 		{"netroot=iscsi:ibft", `"netroot=iscsi:ibft"`, "for the firmware's target it is rd.iscsi.firmware=1"},
-		{"netroot=iscsi:", `"netroot=iscsi:"`, "names no target"},
 		{"netroot=iscsi:192.168.50.1", `"netroot=iscsi:192.168.50.1"`, "no target name"},
 		{"netroot=iscsi:192.168.50.1::::mytest", "192.168.50.1::::***", "no target name"},
 		{"netroot=iscsi:::::iqn.2009-06.dracut:t", "iqn.2009-06.dracut:t", "server is missing"},
@@ -136,7 +159,7 @@ func TestErrors(t *testing.T) {
 		{"netroot=iscsi:192.168.50.1:::xyz:iqn.2009-06.dracut:t", "***", "hexadecimal"},
 		{"netroot=iscsi:192.168.50.1:::00001:iqn.2009-06.dracut:t", ":00001:", "hexadecimal"},
 		{"netroot=iscsi:192.168.50.1:::1-2-3-4-5:iqn.2009-06.dracut:t", "***", "four groups"},
-		{"netroot=iscsi:192.168.50.1:::1:2:iqn.2009-06.dracut:t", ":1:2:", "4 fields"},
+		{"netroot=iscsi::6:::iqn.2009-06.dracut:t rd.iscsi.target.ip=nowhere!", "rd.iscsi.target.ip=nowhere!", "no host name"},
 		{"netroot=iscsi:192.168.50.1:::::::iqn.2009-06.dracut:t", "", "6 fields"},
 		{"netroot=iscsi:192.168.50.1::::iqn.2009-13.dracut:t", "2009-13", "year and the month"},
 		{"netroot=iscsi:192.168.50.1::::IQN.2009-06.dracut:t", "IQN", "lower case: iqn.2009-06.dracut:t"},
@@ -152,10 +175,8 @@ func TestErrors(t *testing.T) {
 		{"rd.iscsi.firmware=maybe", "rd.iscsi.firmware=maybe", "neither 1 nor 0"},
 		{"rd.iscsi.firmware=", "rd.iscsi.firmware=", "neither 1 nor 0"},
 		{"rd.iscsi.firmware=1", cmdlinePlace, "the firmware has no table"},
-		{"netroot=iscsi rd.iscsi.firmware=0", "rd.iscsi.firmware=0", "not asked"},
-		{"netroot=iscsi", cmdlinePlace, "nothing names a target"},
-		{"root=dhcp", "root=dhcp", "not supported yet"},
-		{"netroot=dhcp", "netroot=dhcp", "not supported yet"},
+		{"root=dhcp ip=none", "root=dhcp", "lets no NIC ask"},
+		{"netroot=iscsi ip=192.168.50.9:::24::eth0:none", "netroot=iscsi", "lets no NIC ask"},
 		{"rd.iscsi.target.name=iqn.2009-06.dracut:t", "rd.iscsi.target.name", "address is missing"},
 		{"rd.iscsi.target.ip=192.168.50.1", "rd.iscsi.target.*", "name is missing"},
 		{"rd.iscsi.target.name=disk", "rd.iscsi.target.name=disk", "iqn., eui. or naa."},
@@ -166,7 +187,14 @@ func TestErrors(t *testing.T) {
 		{disk + "rd.iscsi.in.username=u", "rd.iscsi.in.username", "password is missing"},
 		{disk + "rd.iscsi.in.password=u", "rd.iscsi.in.password", "as well"},
 		{disk + "rd.iscsi.param=x", "rd.iscsi.param", "NAME=VALUE"},
-		{disk + "rd.iscsi.transport=bnx2i", "rd.iscsi.transport=bnx2i", "offload"},
+		{disk + "rd.iscsi.transport=udp", "rd.iscsi.transport=udp", "no such transport"},
+		{"netroot=iscsi rd.iscsi.target.name=iqn.2009-06.dracut:t rd.iscsi.target.ip=", "rd.iscsi.target.ip=", "server is missing"},
+		{disk + "rd.net.timeout.carier=9", `"rd.net.timeout.carier"`, "no such parameter; the right form is rd.net.timeout.carrier=SECONDS"},
+		{disk + "rd.net.dhcp.retry=0", `"rd.net.dhcp.retry=0"`, "from 1 to 65535"},
+		{disk + "rd.net.dhcp.vendor-class=", `"rd.net.dhcp.vendor-class="`, "1 to 255 bytes"},
+		{disk + "rd.neednet=x", `"rd.neednet=x"`, "neither 1 nor 0"},
+		{disk + "rd.peerdns=x", `"rd.peerdns=x"`, "neither 1 nor 0"},
+		{disk + "bootdev=", `"bootdev="`, "no name of an interface"},
 		{disk + "rd.iscsi.login_retry_max=-1", "rd.iscsi.login_retry_max=-1", "from 0 to 65535"},
 		{disk + "rd.iscsi.frimware=1", `"rd.iscsi.frimware"`, "no such parameter; the right form is rd.iscsi.firmware=1"},
 		{disk + "iscsi_targetname=x", `"iscsi_targetname"`, "no such parameter; the right form is rd.iscsi.target.name="},
@@ -239,6 +267,37 @@ func TestNothing(t *testing.T) {
 	}
 }
 
+// opens notes what is opened.
+type opens struct {
+	fs.FS
+	names []string
+}
+
+func (o *opens) Open(name string) (fs.File, error) {
+	o.names = append(o.names, name)
+	return o.FS.Open(name)
+}
+
+// TestNothingTouched: where nothing asks for iSCSI, only what could ask is read.
+func TestNothingTouched(t *testing.T) {
+	m := tree(t, "root=/dev/sda1 rd.rootlun.credentials=it", nil)
+	for _, name := range []string{
+		"etc/rootlun/credentials", "etc/rootlun/it", "etc/iscsi/initiatorname.iscsi", "etc/initiatorname.iscsi",
+		"run/net-eth0.conf", "sys/class/dmi/id/product_uuid", "sys/class/net/eth0/address",
+	} {
+		m[name] = &fstest.MapFile{Data: []byte("nonsense")}
+	}
+	o := &opens{FS: m}
+	if _, err := Read(Sources{FS: o, Credentials: "/run/credentials/x"}); !errors.Is(err, ErrNothing) {
+		t.Fatal(err)
+	}
+	for _, name := range o.names {
+		if _, ok := m[name]; ok && name != "proc/cmdline" {
+			t.Errorf("/%s is opened", name)
+		}
+	}
+}
+
 // TestNoSecrets: a secret is in the plan and in no text, right or wrong as
 // its word may be.
 func TestNoSecrets(t *testing.T) {
@@ -250,6 +309,8 @@ func TestNoSecrets(t *testing.T) {
 		"netroot=iscsi:user:open-sesame-1:192.168.50.1::::iqn.2009-06.dracut:t",
 		"netroot=iscsi:user:open-sesame-1@192.168.50.1",
 		"netroot=iscis:user:open-sesame-1:192.168.50.1::::iqn.2009-06.dracut:t rd.iscsi.firmware",
+		"netroot=iscsi:user:open-sesame-1:back:close-sesame-2@::::iqn.2009-06.dracut:t",
+		"netroot=iscsi:user:open-sesame-1@192.168.50.1:::eth0:1:iqn.2009-06.dracut:t",
 		"netroot=iscsi:[fe80::1]:user:open-sesame-1:::iqn.2009-06.dracut:t",
 		"root=iscsi:user:open-sesame-1:back@192.168.50.1::::iqn.2009-06.dracut:t",
 		"root=isci:user:open-sesame-1@192.168.50.1::::iqn.2009-06.dracut:t rd.iscsi.firmware",
@@ -279,18 +340,46 @@ func FuzzCmdline(f *testing.F) {
 	f.Add(`"rd.iscsi.param=a=b c" netroot=iscsi:u:p@[::1]:6:3260:1-2:eui.02004567A425678D -- x`)
 	f.Add("netroot=iscsi rd.iscsi.firmware=1 iscsi_initiator=iqn.1993-08.org.debian:01:x BOOTIF=01-52-54-00-12-34-56")
 	f.Add(`rd.iscsi.target.name=naa.52004567BA64678D rd.iscsi.target.ip=[fe80::1%eth0] rd.iscsi.target.lun=4186-9 ifname=a:52:54:00:12:34:56`)
+	f.Add("vlan=vlan5:bond0 bond=bond0:eth0,eth1::mode=1:9000 rd.route=[2001:db8::/32]:[fe80::1]:eth0 nameserver=::1 rd.peerdns=0 bootdev=vlan5")
+	f.Add("ip=BOOTIF:dhcp,auto6 ip=dhcp,1,x rd.net.timeout.dhcp=infinity team=a bridge=b")
+	f.Add("netroot=iscsi:@::::iqn.2009-06.dracut:t rd.iscsi.target.ip=\"a b\" root=dhcp6 netroot=dhcp")
 	f.Fuzz(func(t *testing.T, line string) {
+		const secret = "Ope9-Sesam3-Xyz"
 		p, err := read(line)
 		if p == nil {
 			t.Fatal("no plan")
 		}
-		if err == nil && (len(p.Targets) == 0 || p.Initiator.Name == "") {
+		if err == nil && p.AskDHCP == "" && (len(p.Targets) == 0 || p.Initiator.Name == "") {
 			t.Errorf("%q: no error, and no target or no initiator: %+v", line, p)
 		}
 		for _, g := range p.Targets {
 			if _, nameErr := checkName(g.Name); nameErr != nil || g.Host == "" || g.Port == 0 || g.NIC >= len(p.NICs) {
 				t.Errorf("%q: an unusable target: %+v", line, g)
 			}
+		}
+		for _, v := range p.VLANs {
+			if v.ID < 1 || v.ID > 4094 || checkInterface(v.Name) != nil || checkInterface(v.Link) != nil {
+				t.Errorf("%q: an unusable VLAN: %+v", line, v)
+			}
+		}
+		for _, r := range p.Routes {
+			if !r.Destination.IsValid() || !r.Gateway.IsValid() && r.Interface == "" {
+				t.Errorf("%q: an unusable route: %+v", line, r)
+			}
+		}
+		if strings.Contains(line, secret) {
+			return
+		}
+		p, err = read("rd.iscsi.username=u rd.iscsi.password=" + secret + " netroot=iscsi:u:" + secret + "@a::::iqn.2009-06.dracut:t rd.iscsi.in.password=" + secret + " " + line)
+		out := strings.Join(p.Warnings, "\n")
+		if err != nil {
+			out += err.Error()
+		}
+		if strings.Contains(out, secret) {
+			t.Errorf("%q: the secret shows: %s", line, out)
+		}
+		if len(out) > 8192+2048*len(line) {
+			t.Errorf("%q: %d bytes of messages", line, len(out))
 		}
 	})
 }

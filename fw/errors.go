@@ -37,6 +37,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // report is what one source has to complain about.
 type report struct {
+	place    string // what the source is called, "kernel command line"
 	errs     []error
 	warnings []string
 }

@@ -1,10 +1,10 @@
 package fw
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
 	"net"
 	"net/netip"
 	"path"
@@ -19,58 +19,17 @@ const (
 	ibftDir = "sys/firmware/ibft"
 )
 
-// firmware is what a table of the firmware's says. A zero value says nothing.
-// Its errors are of tables, targets and fields that cannot be used.
-type firmware struct {
-	report
-	from      string // where a table was found; empty: nowhere
-	initiator Initiator
-	nics      []NIC    // in the order of the table
-	targets   []Target // the one to try first stands first
-}
-
-// readFirmware takes the table that is given, else the first table that names a target: the raw ones of
-// ACPI, then what the kernel's iscsi_ibft shows in sysfs. Without any it takes
-// the first that can be read at all.
-func readFirmware(s Sources) firmware {
-	fsys := s.FS
-	if s.Table != nil {
-		t, err := ibft.Parse(s.Table)
+// readACPI reads the raw tables of ACPI.
+func readACPI(fsys fs.FS, lenient bool) (out []firmware) {
+	for _, name := range acpiTables(fsys) {
+		raw, err := readSmall(fsys, name, 64<<10) // its offsets have 16 bits
 		if err != nil {
 			var f firmware
-			f.fail(&Error{Place: s.TableFrom, Err: err})
-			return f
-		}
-		return fromTable(t, "iBFT ("+s.TableFrom+")")
-	}
-	var out firmware
-	found := false
-	take := func(t *ibft.Table, from string) (done bool) {
-		f := fromTable(t, from)
-		f.errs = append(out.errs, f.errs...)
-		f.warnings = append(out.warnings, f.warnings...)
-		if !found || len(f.targets) > 0 {
-			out, found = f, true
-		} else {
-			out.report = f.report
-		}
-		return len(out.targets) > 0
-	}
-
-	for _, name := range acpiTables(fsys) {
-		t, err := readACPI(fsys, name)
-		if err != nil {
-			out.fail(&Error{Place: "/" + name, Err: err})
+			f.fail(&Error{Place: "/" + name, Err: err})
+			out = append(out, f)
 			continue
 		}
-		if take(t, "iBFT (ACPI)") {
-			return out
-		}
-	}
-	if t, err := readSysfs(fsys, ibftDir); err == nil {
-		take(t, "iBFT (sysfs)")
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		out.fail(&Error{Place: "/" + ibftDir, Err: err})
+		out = append(out, readTable(raw, "/"+name, "iBFT (ACPI)", lenient))
 	}
 	return out
 }
@@ -78,20 +37,7 @@ func readFirmware(s Sources) firmware {
 // TargetInACPI reports whether a table in ACPI names a target that can be used.
 // Without one it is worth while to load the kernel's iscsi_ibft before Read.
 func TargetInACPI(fsys fs.FS) bool {
-	for _, name := range acpiTables(fsys) {
-		if t, err := readACPI(fsys, name); err == nil && len(fromTable(t, "").targets) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-func readACPI(fsys fs.FS, name string) (*ibft.Table, error) {
-	raw, err := readSmall(fsys, name, 64<<10) // its offsets have 16 bits
-	if err != nil {
-		return nil, err
-	}
-	return ibft.Parse(raw)
+	return slices.ContainsFunc(readACPI(fsys, false), func(f firmware) bool { return len(f.targets) > 0 })
 }
 
 // acpiTables returns the paths of the tables that ACPI has. Two with one
@@ -110,9 +56,14 @@ func acpiTables(fsys fs.FS) (names []string) {
 
 // fromTable makes NICs and targets of a table. from is what their From says.
 func fromTable(t *ibft.Table, from string) firmware {
-	f := firmware{from: from}
-	for _, p := range t.Problems {
-		f.warn(from, fmt.Sprintf(": offset %d: ", p.Offset), p.Reason)
+	f := firmware{from: from, tables: []Table{{t, from}}}
+	const most = 20 // what is nonsense is so in many places
+	for i, p := range t.Problems {
+		if i == most {
+			f.warn(from, fmt.Sprintf(": %d more of the kind", len(t.Problems)-most))
+			break
+		}
+		f.warn(from, ": ", problem(p))
 	}
 	if t.Initiator != nil && t.Initiator.Name != "" {
 		f.initiator = Initiator{t.Initiator.Name, from}
@@ -123,20 +74,16 @@ func fromTable(t *ibft.Table, from string) firmware {
 	for i := range t.Targets {
 		f.target(t, &t.Targets[i], from)
 	}
-	slices.SortStableFunc(f.targets, func(a, b Target) int { return cmp.Compare(rank(a), rank(b)) })
+	f.sort()
 	return f
 }
 
-// rank says when to try a target: boot-selected ones before valid ones before
-// others.
-func rank(t Target) int {
-	switch {
-	case t.Boot && t.Valid:
-		return 0
-	case t.Valid:
-		return 1
+// problem names the place of a Problem: an offset, or with sysfs a file.
+func problem(p ibft.Problem) string {
+	if p.Offset == 0 {
+		return p.Reason
 	}
-	return 2
+	return fmt.Sprintf("offset %d: %s", p.Offset, p.Reason)
 }
 
 func (f *firmware) nic(n *ibft.NIC, from string) NIC {
@@ -220,6 +167,9 @@ func (f *firmware) target(t *ibft.Table, g *ibft.Target, from string) {
 	}
 	if a := portal.Addr(); a.Is4() && a.As4()[0] >= 240 {
 		f.warn(from, ": ", where, ": ", a.String(), " is no machine's address: some firmware writes an IPv6 address like this, cut short")
+	}
+	if p := portal.Port(); p != defaultPort && bits.ReverseBytes16(p) == defaultPort {
+		f.warn(from, ": ", where, fmt.Sprintf(": port %d is %d with its bytes exchanged; taken as it is", p, defaultPort))
 	}
 	auth, err := g.Auth()
 	if err != nil {

@@ -10,6 +10,12 @@ import (
 // the domain rootlun.github.io for the project.
 const madePrefix = "iqn.2026-01.io.github.rootlun:"
 
+// What a name is made from.
+const (
+	fromUUID = "the machine's UUID"
+	fromMAC  = "the NIC's MAC"
+)
+
 // machine reads what the machine says of itself, apart from its firmware's table.
 type machine struct{ fsys fs.FS }
 
@@ -31,17 +37,22 @@ func (m machine) mac(name string) string {
 	return ""
 }
 
+// initiatorFiles returns where a name may stand, the best place first.
+func initiatorFiles() []string {
+	return []string{"etc/iscsi/initiatorname.iscsi", "etc/initiatorname.iscsi"}
+}
+
 // initiatorFile returns the InitiatorName= of a file as open-iscsi has it, and
 // the file; "" when there is none.
 func (m machine) initiatorFile() (name, file string) {
-	for _, file := range []string{"etc/iscsi/initiatorname.iscsi", "etc/initiatorname.iscsi"} {
+	for _, file := range initiatorFiles() {
 		b, err := readSmall(m.fsys, file, 64<<10)
 		if err != nil {
 			continue
 		}
 		for line := range strings.Lines(string(b)) {
 			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-			if key == "InitiatorName" && value != "" {
+			if value = strings.TrimSpace(value); strings.TrimSpace(key) == "InitiatorName" && value != "" {
 				return value, "/" + file
 			}
 		}
@@ -58,11 +69,25 @@ func (m machine) madeName(nics []NIC) (name, from string) {
 	if len(uuid) == 36 && len(digits) == 32 && isHex(digits) &&
 		strings.Trim(digits, "0") != "" && strings.Trim(digits, "f") != "" &&
 		uuid != "03000200-0400-0500-0006-000700080009" { // what AMI's firmware ships with
-		return madePrefix + uuid, "the machine's UUID"
+		return madePrefix + uuid, fromUUID
 	}
 	for _, n := range nics {
-		if n.MAC != "" {
-			return madePrefix + strings.ReplaceAll(n.MAC, ":", ""), "the NIC's MAC"
+		mac := n.MAC
+		if mac == "" && n.Name != "" {
+			mac = m.mac(n.Name)
+		}
+		if mac != "" {
+			return madePrefix + strings.ReplaceAll(mac, ":", ""), fromMAC
+		}
+	}
+	const class = "sys/class/net"
+	interfaces, _ := fs.ReadDir(m.fsys, class)
+	for _, e := range interfaces { // the plan may name none; hardware alone keeps its MAC
+		if _, err := fs.Stat(m.fsys, path.Join(class, e.Name(), "device")); err != nil {
+			continue
+		}
+		if mac := m.mac(e.Name()); mac != "" {
+			return madePrefix + strings.ReplaceAll(mac, ":", ""), fromMAC
 		}
 	}
 	return "", ""

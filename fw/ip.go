@@ -4,21 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// setIP reads ip= (dracut.cmdline(7); the kernel's nfsroot.rst), in three forms:
+// setIP reads ip= (dracut.cmdline(7); nm-initrd-generator(8); the kernel's
+// nfsroot.rst), in three forms:
 //
 //	ip=AUTOCONF
 //	ip=INTERFACE:AUTOCONF[:[MTU][:MAC]]
-//	ip=ADDRESS:[PEER]:GATEWAY:NETMASK:HOSTNAME:INTERFACE:AUTOCONF[:[MTU][:MAC]] or [:[DNS1][:DNS2]]
+//	ip=ADDRESS:[PEER]:GATEWAY:NETMASK:HOSTNAME:INTERFACE:AUTOCONF[:[MTU][:MAC]] or [:[DNS1][:[DNS2][:NTP]]]
 //
-// INTERFACE may be a MAC: the NIC is found by it and not renamed. The MAC at
-// the end is the one to give to the NIC.
+// The third may be cut short at the right. INTERFACE may be a MAC: the NIC is
+// found by it and not renamed; or BOOTIF, the NIC of that word. The MAC at the
+// end is the one to give to the NIC.
 func setIP(c *command, w word) error {
 	f, err := ipFields(w.value)
 	if err != nil {
@@ -26,9 +27,11 @@ func setIP(c *command, w word) error {
 	}
 	nic := NIC{Index: -1, From: "ip="}
 	var rest []string
-	_, err = netip.ParseAddr(f[0])
-	positional := err == nil || len(f) > 4
+	positional := len(f) > 4 || len(f) > 2 && f[0] == "" || isAddress(f[0])
 	switch {
+	case f[0] == bootIF && len(f) == 1:
+		nic.Name = bootIF
+		err = c.autoconf(&nic, "dhcp")
 	case len(f) == 1 && !positional:
 		err = c.autoconf(&nic, f[0])
 	case !positional:
@@ -48,9 +51,6 @@ func setIP(c *command, w word) error {
 		return err
 	}
 	c.ipGiven = true
-	if nic.SetMAC != "" {
-		c.warn(cmdlinePlace, ": ip=: to change a NIC's MAC to ", nic.SetMAC, " is not supported yet; it keeps its own")
-	}
 	if nic.Origin == "" { // none, off or ibft, without an address
 		return nil
 	}
@@ -58,18 +58,31 @@ func setIP(c *command, w word) error {
 	return nil
 }
 
+// bootIF stands for the NIC that BOOTIF= names.
+const bootIF = "BOOTIF"
+
 // explicit reads the seven fields that start with an address.
 func (c *command) explicit(nic *NIC, f []string) error {
 	if f[0] != "" {
-		p, err := parsePrefix(f[0], f[3])
+		address, length, _ := strings.Cut(f[0], "/") // nm-initrd-generator's
+		if length != "" && f[3] != "" && length != f[3] {
+			return errors.New("there are two netmasks")
+		}
+		mask := first(f[3], length, classLength(address))
+		p, err := parsePrefix(address, mask)
 		if err != nil {
 			return err
 		}
+		if f[3] == "" && length == "" {
+			c.warn(c.place, ": ip=: no netmask is given, and ", p.String(), " is taken")
+		}
 		nic.Address = []netip.Prefix{p}
-		nic.Origin = "static"
 	}
 	if f[1] != "" {
-		c.warn(cmdlinePlace, ": ip=: the peer or server ", quote(f[1]), " is passed over")
+		if peer, _, _ := strings.Cut(f[1], "/"); !isAddress(peer) {
+			return errors.New("the peer or server in the second field is no address")
+		}
+		c.warn(c.place, ": ip=: the peer or server ", quote(f[1]), " is passed over")
 	}
 	if f[2] != "" {
 		gw, err := netip.ParseAddr(f[2])
@@ -101,26 +114,74 @@ func (c *command) explicit(nic *NIC, f []string) error {
 	return c.autoconf(nic, f[6])
 }
 
-// autoconf reads the word that says how addresses are come by.
+// autoconf reads the word that says how addresses are come by, or several
+// with commas between, as dracut takes them.
 func (c *command) autoconf(nic *NIC, how string) error {
-	switch how {
-	case "dhcp", "on", "any", "single-dhcp":
-		nic.DHCP = true
-		nic.Origin = "dhcp"
-	case "", "none", "off", "static":
-		if how != "none" && how != "off" && nic.Address == nil {
-			return errors.New("an address is missing, or the word dhcp")
+	if id, ok := strings.CutPrefix(how, "dhcp,"); ok && id != "" && isDigit(rune(id[0])) {
+		var err error
+		if nic.ClientID, err = kernelClientID(id); err != nil {
+			return err
 		}
-	case "ibft":
-		c.fromFW = true
-	case "dhcp6", "auto6", "either6", "link6":
-		return fmt.Errorf("%s is not supported yet; a fixed address is: ip=[2001:db8::2]::[2001:db8::1]:64::eth0:none", how)
-	case "bootp", "rarp", "both", "all":
-		return fmt.Errorf("%s is not supported; dhcp is", how)
-	default:
-		return errors.New("neither an address nor one of dhcp, on, any, none, off, static, ibft stands where it should")
+		c.warn(c.place, ": ip=: a DHCP client identifier is not supported yet; the usual one is sent")
+		how = "dhcp"
 	}
+	for _, word := range strings.Split(how, ",") {
+		switch word {
+		case "dhcp", "on", "any", "single-dhcp":
+			nic.DHCP = true
+		case "auto": // nm-initrd-generator's
+			nic.DHCP, nic.RA = true, true
+		case "dhcp6":
+			nic.DHCP6 = true
+		case "auto6":
+			nic.RA = true
+		case "either6":
+			nic.RA, nic.DHCP6 = true, true
+		case "link6":
+			nic.LinkLocal = true
+		case "", "static":
+			if nic.Address == nil {
+				return errors.New("an address is missing, or the word dhcp")
+			}
+		case "none", "off":
+		case "ibft", "fw":
+			c.fromFW = true
+		case "bootp", "rarp", "both", "all":
+			return fmt.Errorf("%s is not supported; dhcp is", word)
+		default:
+			return errors.New("neither an address nor one of dhcp, dhcp6, auto6, either6, link6, on, any, none, off, static, ibft stands where it should")
+		}
+	}
+	nic.Origin = nic.origin()
 	return nil
+}
+
+// origin names the way by which a NIC gets its addresses, in the iBFT's terms;
+// empty: none.
+func (nic *NIC) origin() string {
+	switch {
+	case nic.DHCP:
+		return "dhcp"
+	case nic.RA:
+		return "ra"
+	case nic.DHCP6:
+		return "dhcp"
+	case nic.Address != nil:
+		return "static"
+	case nic.LinkLocal:
+		return "other"
+	}
+	return ""
+}
+
+// kernelClientID reads the kernel's TYPE,VALUE (net/ipv4/ipconfig.c).
+func kernelClientID(s string) (string, error) {
+	kind, value, _ := strings.Cut(s, ",")
+	n, err := strconv.ParseUint(kind, 0, 8)
+	if err != nil || value == "" || len(value) > 253 {
+		return "", errors.New("behind dhcp, stands no client identifier: its type from 0 to 255, a comma, and up to 253 bytes")
+	}
+	return string([]byte{byte(n)}) + value, nil
 }
 
 // setRest reads what may follow AUTOCONF: name servers, or an MTU and a MAC.
@@ -129,8 +190,7 @@ func (nic *NIC) setRest(f []string) error {
 		return nil
 	}
 	if _, err := netip.ParseAddr(f[0]); err == nil || f[0] == "" && len(f) > 1 && !isMAC(f[1]) {
-		// The kernel's form has an NTP server behind the name servers.
-		for _, s := range f[:min(len(f), 2)] {
+		for i, s := range f {
 			if s == "" {
 				continue
 			}
@@ -138,18 +198,21 @@ func (nic *NIC) setRest(f []string) error {
 			if err != nil {
 				return errors.New("the name server is no address")
 			}
-			if addr = present(addr); addr.IsValid() {
+			// The kernel's form has an NTP server behind the name servers.
+			if addr = present(addr); addr.IsValid() && i < 2 {
 				nic.DNS = append(nic.DNS, addr)
 			}
+		}
+		if len(f) > 3 {
+			return errors.New("there are more fields behind the NTP server")
 		}
 		return nil
 	}
 	if f[0] != "" {
-		mtu, err := strconv.ParseUint(f[0], 10, 16)
-		if err != nil || mtu < 68 { // RFC 791: every link carries 68 bytes
+		var err error
+		if nic.MTU, err = parseMTU(f[0]); err != nil {
 			return errors.New("that is neither a name server nor an MTU from 68 to 65535")
 		}
-		nic.MTU = int(mtu)
 	}
 	if len(f) > 2 || len(f) == 2 && f[1] != "" && !isMAC(f[1]) {
 		return errors.New("that is no MAC behind the MTU")
@@ -169,15 +232,15 @@ func (c *command) addNIC(nic NIC) {
 		return
 	}
 	n := &c.nics[i]
-	n.DHCP = n.DHCP || nic.DHCP
-	if n.DHCP {
-		n.Origin = "dhcp"
-	}
+	n.DHCP, n.DHCP6 = n.DHCP || nic.DHCP, n.DHCP6 || nic.DHCP6
+	n.RA, n.LinkLocal = n.RA || nic.RA, n.LinkLocal || nic.LinkLocal
 	n.Address = append(n.Address, nic.Address...)
+	n.Origin = n.origin()
+	n.ClientID = first(nic.ClientID, n.ClientID)
 	n.DNS = append(n.DNS, nic.DNS...)
 	if nic.Gateway.IsValid() {
 		if n.Gateway.IsValid() && n.Gateway != nic.Gateway {
-			c.warn(cmdlinePlace, ": ip=: of two gateways for one NIC the first is taken, ", n.Gateway.String())
+			c.warn(c.place, ": ip=: of two gateways for one NIC the first is taken, ", n.Gateway.String())
 		} else {
 			n.Gateway = nic.Gateway
 		}
@@ -236,14 +299,42 @@ func parsePrefix(address, mask string) (netip.Prefix, error) {
 	if mask == "" {
 		return none, errors.New("the netmask is missing")
 	}
-	length, err := strconv.Atoi(mask)
-	if err != nil {
-		length, err = maskLength(mask)
-	}
-	if err != nil || length < 1 || length > addr.BitLen() {
+	bits, err := parseMask(mask)
+	if err != nil || bits < 1 || bits > addr.BitLen() || addr.Is6() && strings.Contains(mask, ".") {
 		return none, errors.New("the netmask is neither a dotted mask nor the length of a prefix")
 	}
-	return netip.PrefixFrom(addr.WithZone(""), length), nil
+	return netip.PrefixFrom(addr.WithZone(""), bits), nil
+}
+
+// classLength is the length of the network part of an address without a
+// netmask: that of its class, as the kernel has it (nfsroot.rst), or IPv6's 64,
+// as NetworkManager has; empty: it has none.
+func classLength(address string) string {
+	addr, err := netip.ParseAddr(address)
+	if err != nil {
+		return ""
+	}
+	if addr.Is6() {
+		return "64"
+	}
+	switch b := addr.As4()[0]; {
+	case b < 128:
+		return "8"
+	case b < 192:
+		return "16"
+	case b < 224:
+		return "24"
+	}
+	return ""
+}
+
+// parseMask reads a netmask, dotted or as the length of a prefix.
+func parseMask(s string) (int, error) {
+	if strings.Contains(s, ".") {
+		return maskLength(s)
+	}
+	n, err := strconv.ParseUint(s, 10, 8)
+	return int(n), err
 }
 
 // maskLength counts the bits of a dotted IPv4 netmask.
@@ -271,81 +362,4 @@ func present(a netip.Addr) netip.Addr {
 		return netip.Addr{}
 	}
 	return a
-}
-
-// isMAC reports whether s is an Ethernet address, its bytes joined by ':' or
-// all by '-'.
-func isMAC(s string) bool {
-	_, err := net.ParseMAC(s)
-	return err == nil && len(s) == 17
-}
-
-func canonicalMAC(s string) string {
-	return strings.ToLower(strings.ReplaceAll(s, "-", ":"))
-}
-
-// checkInterface checks the name of a network interface (the kernel's
-// net/core/dev.c, dev_valid_name).
-func checkInterface(s string) error {
-	if s == "" || len(s) > 15 || s == "." || s == ".." || strings.ContainsFunc(s, func(r rune) bool {
-		return r == '/' || r == ':' || r <= ' ' || r == 0x7f
-	}) {
-		return errors.New("that is no name of an interface")
-	}
-	return nil
-}
-
-// setIfname reads ifname=INTERFACE:MAC. The NIC is not renamed: the name
-// stands for the MAC in the other parameters.
-func setIfname(c *command, w word) error {
-	name, mac, _ := strings.Cut(w.value, ":")
-	if !isMAC(mac) {
-		return errors.New("that is no MAC")
-	}
-	if err := checkInterface(name); err != nil {
-		return err
-	}
-	if c.aliases == nil {
-		c.aliases = make(map[string]string)
-	}
-	c.aliases[name] = canonicalMAC(mac)
-	return nil
-}
-
-// setBootIf reads BOOTIF=, the MAC of the NIC that a boot loader came by; in
-// front of it may stand its hardware type, 01 for Ethernet.
-func setBootIf(c *command, w word) error {
-	mac := w.value
-	if len(mac) == 20 {
-		mac = mac[3:]
-	}
-	if !isMAC(mac) {
-		return errors.New("that is no MAC")
-	}
-	c.bootif = canonicalMAC(mac)
-	return nil
-}
-
-func setNoBootIf(c *command, w word) error {
-	v, err := boolean(w)
-	c.noBoot = v == off
-	return err
-}
-
-// first returns the first of its arguments that is not empty.
-func first(texts ...string) string {
-	for _, s := range texts {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
-}
-
-// setIBFT reads rd.iscsi.ibft, which asks for the firmware's addresses as
-// ip=ibft does.
-func setIBFT(c *command, w word) error {
-	v, err := boolean(w)
-	c.fromFW = c.fromFW || v == on
-	return err
 }

@@ -1,35 +1,42 @@
 package fw
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
-// merge holds the precedence of the sources:
+// merge holds the precedence of the sources: of each value the first that
+// gives it counts.
 //
-//	targets    the command line's; the firmware's when it has none, or after
-//	           them with rd.iscsi.firmware=1; never with rd.iscsi.firmware=0
-//	CHAP       in netroot=, then rd.iscsi.username and its kin, then the firmware's
+//	target     the command line's, /etc/iscsi.initramfs's; the firmware's when
+//	           these have none, or after them with rd.iscsi.firmware=1, and never
+//	           with =0; DHCP's when none of these has one and AskDHCP asks for it.
+//	           A target and its portal are always of one source.
+//	CHAP       each of the two user names and passwords: netroot=,
+//	           rd.iscsi.username= and its kin, /etc/iscsi.initramfs, the
+//	           credential file for that target, the credential file for all, the
+//	           firmware's and DHCP's for their own targets
 //	addresses  ip=, then the firmware's, then DHCP
-//	initiator  rd.iscsi.initiator=, the firmware's, /etc/iscsi/initiatorname.iscsi,
+//	host name  ip=, then the firmware's, then DHCP's
+//	initiator  rd.iscsi.initiator=, /etc/iscsi.initramfs, the credential file's,
+//	           the firmware's, DHCP's option 203, /etc/iscsi/initiatorname.iscsi,
 //	           /etc/initiatorname.iscsi, one made from the machine's UUID
-//	the rest   the command line's
+//	the rest   the command line's, then /etc/iscsi.initramfs's
 //
-// A target and its portal are always of one source.
-func merge(c *command, f firmware, m machine) (*Plan, error) {
-	p := &Plan{
-		Params:   c.allParams(),
-		Root:     c.root,
-		Failure:  c.failure,
-		Timeouts: c.timeouts,
-		Warnings: slices.Concat(c.warnings, f.warnings),
-	}
-	if !c.asks && c.dhcpRoot == "" && len(f.targets) == 0 && len(f.errs) == 0 {
-		for _, err := range c.errs {
-			p.Warnings = append(p.Warnings, err.Error())
+// What /etc/iscsi.initramfs has stands in c, below the command line's. What
+// DHCP has comes later, by Lease.
+func merge(c *command, creds Credentials, f firmware, m machine) (*Plan, error) {
+	p := newPlan(c, f)
+	p.Credentials = creds
+	p.Credentials.CHAP = c.chap.over(creds.CHAP)
+	if len(creds.Targets) > 0 {
+		p.Credentials.Targets = make(map[string]CHAP)
+		for name, h := range creds.Targets {
+			p.Credentials.Targets[name] = c.chap.over(h)
 		}
-		return p, ErrNothing
 	}
 
 	own := c.targets
@@ -37,28 +44,31 @@ func merge(c *command, f firmware, m machine) (*Plan, error) {
 		own = append([]portal{*c.rootTarget}, own...)
 	}
 	useFirmware := len(own) == 0 || c.firmware == on
-
+	if len(own) == 0 && len(f.targets) == 0 {
+		p.AskDHCP = c.dhcpRoot
+		if p.AskDHCP != "" && !c.ipGiven {
+			c.nics = append(c.nics, c.defaultNIC(p.AskDHCP))
+		}
+	}
 	p.NICs = mergeNICs(c, f, m, useFirmware)
+
+	errs := c.errs
+	add := func(t Target, own bool) {
+		if err := p.add(t, own); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	for _, t := range own {
 		t.NIC = nicOf(t, p.NICs, c.aliases)
-		if t.CHAP == nil && c.chap.Password != "" {
-			chap := c.chap
-			t.CHAP = &chap
-		}
-		p.addTarget(t.Target)
+		add(t.Target, true)
 	}
 	if useFirmware {
 		for _, t := range f.targets {
-			if c.chap.Password != "" {
-				chap := c.chap
-				t.CHAP = &chap
-			}
-			p.addTarget(t)
+			add(t, false)
 		}
 	}
 
-	errs := c.errs
-	if len(p.Targets) > 0 {
+	if len(p.Targets) > 0 || p.AskDHCP != "" {
 		for _, err := range f.errs {
 			p.Warnings = append(p.Warnings, err.Error())
 		}
@@ -71,37 +81,92 @@ func merge(c *command, f firmware, m machine) (*Plan, error) {
 			errs = append(errs, noTarget(c, f))
 		}
 	}
+	if p.AskDHCP != "" && !slices.ContainsFunc(p.NICs, func(n NIC) bool { return n.DHCP || n.DHCP6 }) {
+		errs = append(errs, &Error{cmdlinePlace, p.AskDHCP, "ip=dhcp", errors.New("DHCP is to name the target, and ip= lets no NIC ask it")})
+	}
 	if c.fromFW && len(f.nics) == 0 {
 		p.Warnings = append(p.Warnings, "the command line asks for the firmware's addresses, and it has none")
-	}
-	for _, t := range p.Targets {
-		if t.CHAP != nil && t.CHAP.Password == t.CHAP.PasswordIn {
-			errs = append(errs, &Error{Place: t.From, Word: t.Name,
-				Err: errors.New("the same CHAP secret stands for both directions (RFC 7143, 9.2.1, forbids it)")})
-		}
 	}
 	if err := p.setInitiator(c, f, m); err != nil {
 		errs = append(errs, err)
 	}
+	if p.AskDHCP != "" {
+		if err := p.keptLeases(m); err != nil { // DHCP may know better
+			p.Warnings = append(p.Warnings, strings.Split(err.Error(), "\n")...)
+		}
+	}
+	p.findSessions(m.fsys)
 	return p, errors.Join(errs...)
+}
+
+// asks reports whether anything asks for iSCSI.
+func asks(c *command, f firmware) bool {
+	return c.asks || c.dhcpRoot != "" || len(f.targets) > 0 || len(f.errs) > 0
+}
+
+// newPlan is what the command line alone decides.
+func newPlan(c *command, f firmware) *Plan {
+	return &Plan{
+		VLANs:       c.vlans,
+		Bonds:       c.bonds,
+		Routes:      c.routes,
+		DNS:         c.dns,
+		NoPeerDNS:   c.noPeerDNS,
+		VendorClass: c.vendorClass,
+		Params:      c.allParams(),
+		Root:        c.root,
+		Failure:     c.failure,
+		Timeouts:    c.timeouts,
+		Warnings:    slices.Concat(c.warnings, f.warnings),
+	}
+}
+
+// nothing is the plan of a machine that nothing asks anything of. What is
+// wrong with its command line is none of our business, and yet worth a word.
+func nothing(c *command, f firmware) (*Plan, error) {
+	p := newPlan(c, f)
+	for _, err := range c.errs {
+		p.Warnings = append(p.Warnings, err.Error())
+	}
+	return p, ErrNothing
 }
 
 // noTarget says why there is no target though something asks for one.
 func noTarget(c *command, f firmware) error {
 	const form = "netroot=iscsi:192.168.50.1::::iqn.2009-06.com.example:disk"
-	switch {
-	case c.firmware == off:
+	if c.firmware == off {
 		return &Error{cmdlinePlace, "rd.iscsi.firmware=0", form, errors.New("the firmware is not asked, and nothing else names a target")}
-	case c.dhcpRoot != "":
-		return &Error{cmdlinePlace, c.dhcpRoot, form, errors.New("a target named by DHCP is not supported yet")}
 	}
 	firmware := "the firmware has no table in /" + acpiDir + "/iBFT or /" + ibftDir +
 		" (is the module iscsi_ibft there, and what does the kernel say of an iBFT?)"
 	if f.from != "" {
 		firmware = "the firmware's table, " + f.from + ", has none that can be used"
 	}
-	return &Error{cmdlinePlace, "", form, errors.New(
+	return &Error{cmdlinePlace, "", form + ", or root=dhcp to have DHCP name it", errors.New(
 		"iSCSI is asked for, and nothing names a target: " + firmware + ", the command line has no netroot=iscsi:…")}
+}
+
+// add adds a target, unless it is there already, with what the sources have of
+// its CHAP. own says that what the target itself has goes before the rest.
+func (p *Plan) add(t Target, own bool) error {
+	h := p.Credentials.For(t.Name)
+	switch {
+	case t.CHAP == nil:
+	case own:
+		h = t.CHAP.over(h)
+	default:
+		h = h.over(*t.CHAP)
+	}
+	if err := h.check(); err != nil {
+		return &Error{cmp.Or(h.From, t.From), t.Name, "rd.iscsi.username=NAME rd.iscsi.password=SECRET (and rd.iscsi.in.username=, rd.iscsi.in.password=), " +
+			"or node.session.auth.username = NAME and its kin in a credential file", err}
+	}
+	t.CHAP = nil
+	if !h.empty() {
+		t.CHAP = &h
+	}
+	p.addTarget(t)
+	return nil
 }
 
 // addTarget adds a target unless it is there already.
@@ -148,11 +213,20 @@ func mergeNICs(c *command, f firmware, m machine, useFirmware bool) []NIC {
 		}
 	}
 	if len(nics) == 0 && !c.ipGiven {
-		n := NIC{Index: -1, MAC: bootif, DHCP: true, Origin: "dhcp", From: "default"}
-		if n.MAC == "" {
+		n := c.defaultNIC("default")
+		if n.Name == "" && n.MAC == "" {
+			n.MAC = bootif
+		}
+		if n.MAC == "" && netdev(c) != "" {
 			n.Name = netdev(c)
 		}
+		if mac := c.aliases[n.Name]; mac != "" {
+			n.Name, n.MAC = "", mac
+		}
 		nics = []NIC{n}
+	}
+	for i := range nics {
+		nics[i].AddressFrom = cmp.Or(nics[i].AddressFrom, nics[i].From)
 	}
 	return nics
 }
@@ -187,7 +261,7 @@ func covers(table []NIC, n NIC, mac string, targets []Target) (over []int) {
 		if len(table) == 1 {
 			over = []int{0}
 		}
-	case n.DHCP:
+	case n.DHCP || n.DHCP6 || n.RA || n.LinkLocal:
 		for i := range table {
 			over = append(over, i)
 		}
@@ -202,12 +276,13 @@ func covers(table []NIC, n NIC, mac string, targets []Target) (over []int) {
 // override gives a firmware's NIC the addressing of an ip=.
 func (nic *NIC) override(n NIC) {
 	nic.Name = n.Name
-	nic.DHCP, nic.Origin = n.DHCP, n.Origin
+	nic.DHCP, nic.DHCP6, nic.RA, nic.LinkLocal = n.DHCP, n.DHCP6, n.RA, n.LinkLocal
+	nic.Origin, nic.ClientID = n.Origin, n.ClientID
 	nic.Address, nic.Gateway, nic.DNS = n.Address, n.Gateway, n.DNS
 	nic.DHCPServer = netip.Addr{}
 	nic.Hostname = first(n.Hostname, nic.Hostname)
 	nic.MTU, nic.SetMAC = n.MTU, n.SetMAC
-	nic.From = n.From + " over " + nic.From
+	nic.AddressFrom = n.From
 }
 
 // nicOf returns the NIC that leads to a target of the command line: the one
@@ -236,14 +311,17 @@ func nicOf(t portal, nics []NIC, aliases map[string]string) int {
 	return -1
 }
 
-// setInitiator chooses the initiator name.
+// setInitiator chooses the initiator name, as far as it is not DHCP's.
 func (p *Plan) setInitiator(c *command, f firmware, m machine) error {
-	if c.names.Name != "" {
+	p.Initiator = f.initiator
+	switch {
+	case c.names.Name != "":
 		p.Initiator = c.names
 		return nil
-	}
-	p.Initiator = f.initiator
-	if p.Initiator.Name == "" {
+	case p.Credentials.Initiator != "":
+		p.Initiator = Initiator{p.Credentials.Initiator, p.Credentials.From}
+		return nil
+	case p.Initiator.Name == "":
 		p.Initiator.Name, p.Initiator.From = m.initiatorFile()
 	}
 	if name := p.Initiator.Name; name != "" {
@@ -257,12 +335,35 @@ func (p *Plan) setInitiator(c *command, f firmware, m machine) error {
 		return nil
 	}
 	p.Initiator.Name, p.Initiator.From = m.madeName(p.NICs)
-	if p.Initiator.Name == "" {
-		return &Error{cmdlinePlace, "", "rd.iscsi.initiator=iqn.2009-06.com.example:host", errors.New(
-			"there is no initiator name: not here, not in the firmware, not in /etc/iscsi/initiatorname.iscsi, and no machine UUID to make one from")}
+	if p.Initiator.Name != "" {
+		p.Warnings = append(p.Warnings, p.Initiator.made())
+	} else if p.AskDHCP == "" {
+		return noInitiator(cmdlinePlace)
 	}
-	p.Warnings = append(p.Warnings, "no source has an initiator name: "+p.Initiator.Name+" is made from "+p.Initiator.From)
 	return nil
+}
+
+func noInitiator(place string) error {
+	return &Error{place, "", "rd.iscsi.initiator=iqn.2009-06.com.example:host", errors.New(
+		"there is no initiator name: not here, not in the firmware, not in /etc/iscsi/initiatorname.iscsi, and no machine UUID to make one from")}
+}
+
+// made is the warning that goes with a name that is made here.
+func (i Initiator) made() string {
+	return "no source has an initiator name: " + i.Name + " is made from " + i.From
+}
+
+// yields reports whether a name from DHCP goes before this one.
+func (i Initiator) yields() bool {
+	return i.Name == "" || i.From == fromUUID || i.From == fromMAC ||
+		slices.Contains(initiatorFiles(), strings.TrimPrefix(i.From, "/"))
+}
+
+// named takes a better initiator name in.
+func (p *Plan) named(i Initiator) {
+	made := p.Initiator.made()
+	p.Warnings = slices.DeleteFunc(p.Warnings, func(w string) bool { return w == made })
+	p.Initiator = i
 }
 
 // allParams adds what other parameters say to rd.iscsi.param.

@@ -3,25 +3,28 @@ package fw
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// checkName checks an iSCSI name of the command line. What is not its form is
+// checkName checks an iSCSI name that a person wrote. What is not its form is
 // an error; what only strays from RFC 3722 is a warning, as targets take it.
-func (c *command) checkName(name string) error {
+func (r *report) checkName(name string) error {
 	odd, err := checkName(name)
 	if err != nil {
 		return err
 	}
 	if odd != "" {
-		c.warn(cmdlinePlace, ": the iSCSI name ", quote(name), " ", odd)
+		r.warn(r.place, ": the iSCSI name ", quote(name), " ", odd)
 	}
 	return nil
 }
 
 // checkName checks an iSCSI name by RFC 7143, 4.2.7: the error says that it is
-// none, odd that it has characters which RFC 3722 leaves out.
+// none, odd that it has characters which RFC 3722 leaves out. Beyond ASCII that
+// is what cannot be seen, the full stop U+3002 and letters of another width; a
+// name is not brought into normal form (NFKC).
 func checkName(name string) (odd string, err error) {
 	if name == "" {
 		return "", errors.New("the iSCSI name is empty")
@@ -31,8 +34,10 @@ func checkName(name string) (odd string, err error) {
 	}
 	for _, r := range name {
 		switch {
-		case r <= ' ' || r == 0x7f || r == utf8.RuneError:
-			return "", errors.New("the iSCSI name has a blank or a control character")
+		case r <= ' ' || r == 0x7f || r == utf8.RuneError || r >= 0x80 && !strconv.IsPrint(r):
+			return "", errors.New("the iSCSI name has a blank, a control character or one that cannot be seen")
+		case r == 0x3002 || r >= 0xff00 && r <= 0xffef:
+			odd = fmt.Sprintf("has a character that RFC 3722 leaves out: %q", r)
 		case r == '-' || r == '.' || r == ':' || isDigit(r) || isLetter(r) || r >= 0x80:
 		default:
 			odd = fmt.Sprintf("has a character that RFC 3722 leaves out: %q", r)

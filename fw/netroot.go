@@ -14,6 +14,7 @@ import (
 type portal struct {
 	Target
 	netdev string
+	word   string // what named it, where its server is still missing
 }
 
 const defaultPort = 3260 // RFC 7143, 4.2.7.1
@@ -22,17 +23,18 @@ const defaultPort = 3260 // RFC 7143, 4.2.7.1
 func setNetroot(c *command, w word) error {
 	kind, rest, more := strings.Cut(w.value, ":")
 	switch {
-	case w.value == "dhcp":
-		c.dhcpRoot = "netroot=dhcp"
+	case w.value == "dhcp" || w.value == "dhcp6":
+		c.dhcpRoot = "netroot=" + w.value
 	case kind != "iscsi":
-	case !more:
-		c.asks = true
+	case !more || rest == "":
+		c.asks, c.dhcpRoot = true, "netroot=iscsi"
 	default:
 		c.asks = true
 		t, err := c.parseTarget(rest, "netroot=")
 		if err != nil {
 			return err
 		}
+		t.word = "netroot=" + hideNetroot(w.value)
 		c.targets = append(c.targets, t)
 	}
 	return nil
@@ -45,16 +47,19 @@ func setISCSIRoot(c *command, w word) error {
 	if err != nil {
 		return err
 	}
+	t.word = "iscsiroot=" + hideTarget(w.value)
 	c.targets = append(c.targets, t)
 	return nil
 }
 
 // parseTarget reads what follows "iscsi:" (dracut.cmdline(7); RFC 4173, 5):
 //
-//	[USER:PASSWORD[:REVERSE-USER:REVERSE-PASSWORD]@]SERVER:[PROTOCOL]:[PORT][:[IFACE]:[NETDEV]]:[LUN]:TARGETNAME
+//	[USER:PASSWORD[:REVERSE-USER:REVERSE-PASSWORD]@][SERVER]:[PROTOCOL]:[PORT][:[IFACE]:[NETDEV]]:[LUN]:TARGETNAME
 //
-// A password with ':' in it does not fit in: rd.iscsi.password= takes it. No error repeats a field, as it could be a password out of its place.
-func (c *command) parseTarget(s, from string) (portal, error) {
+// A target without SERVER has an empty Host. A password with ':' in it does not
+// fit in: rd.iscsi.password= takes it. No error repeats a field, as it could be a
+// password out of its place.
+func (r *report) parseTarget(s, from string) (portal, error) {
 	t := portal{Target: Target{Index: -1, NIC: -1, From: from}}
 	if s == "" || s == "ibft" {
 		return t, errors.New("that names no target")
@@ -71,6 +76,9 @@ func (c *command) parseTarget(s, from string) (portal, error) {
 		if t.CHAP, err = parseAuth(s[:at]); err != nil {
 			return t, err
 		}
+		if t.CHAP != nil {
+			t.CHAP.From = from
+		}
 		s = s[at+1:]
 	}
 
@@ -85,7 +93,7 @@ func (c *command) parseTarget(s, from string) (portal, error) {
 		t.Host, s = host, rest
 	} else {
 		t.Host, s, _ = strings.Cut(s, ":")
-		if err = checkHost(t.Host); err != nil {
+		if err = checkHost(t.Host); err != nil && t.Host != "" {
 			return t, err
 		}
 	}
@@ -97,9 +105,12 @@ func (c *command) parseTarget(s, from string) (portal, error) {
 		protocol, port, t.netdev, lun = fields[0], fields[1], fields[3], fields[4]
 	case 3:
 		protocol, port, lun = fields[0], fields[1], fields[2]
-	case 2: // dracut's parser takes it; the manual has a ':' more
+	case 4: // dracut's parser takes these two; the manual has a ':' more in both
+		protocol, port, t.netdev, lun = fields[0], fields[1], fields[2], fields[3]
+		r.warn(r.place, ": ", from, ": the field of the iSCSI interface is missing in front of the NIC's in ", quote(t.Name), "'s")
+	case 2:
 		protocol, port = fields[0], fields[1]
-		c.warn(cmdlinePlace, ": ", from, ": the field of the LUN is missing in front of ", quote(t.Name), "; LUN 0 is taken")
+		r.warn(r.place, ": ", from, ": the field of the LUN is missing in front of ", quote(t.Name), "; LUN 0 is taken")
 	default:
 		return t, fmt.Errorf("%d fields between the server and the target name instead of 3 (protocol, port, LUN) or 5", len(fields))
 	}
@@ -114,10 +125,10 @@ func (c *command) parseTarget(s, from string) (portal, error) {
 			return t, err
 		}
 	}
-	if t.LUN, err = c.parseLUN(lun); err != nil {
+	if t.LUN, err = r.parseLUN(lun); err != nil {
 		return t, err
 	}
-	return t, c.checkName(t.Name)
+	return t, r.checkName(t.Name)
 }
 
 // nameStart returns where in s the target name starts, which is at a field that
@@ -180,7 +191,7 @@ func orDefault(port uint16) uint16 {
 // parseLUN reads a LUN as RFC 4173 (5) writes it: up to four groups of one to
 // four hexadecimal digits, joined by '-', each group one level of two bytes;
 // an empty text is LUN 0. So LUN 16 is written 10.
-func (c *command) parseLUN(s string) (ibft.LUN, error) {
+func (r *report) parseLUN(s string) (ibft.LUN, error) {
 	var l ibft.LUN
 	if s == "" {
 		return l, nil
@@ -198,7 +209,7 @@ func (c *command) parseLUN(s string) (ibft.LUN, error) {
 		l[2*i], l[2*i+1] = byte(n>>8), byte(n)
 	}
 	if n, err := strconv.ParseUint(s, 10, 64); err == nil && n != l.Uint64() {
-		c.warn(cmdlinePlace, ": the LUN ", s, " is hexadecimal (RFC 4173): unit ", strconv.FormatUint(l.Uint64(), 10), " is taken")
+		r.warn(r.place, ": the LUN ", s, " is hexadecimal (RFC 4173): unit ", strconv.FormatUint(l.Uint64(), 10), " is taken")
 	}
 	return l, nil
 }
@@ -238,48 +249,6 @@ func checkHostname(s string) error {
 
 func isLetter(r rune) bool { return r|0x20 >= 'a' && r|0x20 <= 'z' }
 func isDigit(r rune) bool  { return r >= '0' && r <= '9' }
-
-// rd.iscsi.target.*
-
-func setTargetName(c *command, w word) error {
-	c.asks = true
-	c.single.given = true
-	if err := c.checkName(w.value); err != nil {
-		c.single.broken = true
-		return err
-	}
-	c.single.name = w.value
-	return nil
-}
-
-func setTargetHost(c *command, w word) error {
-	c.asks = true
-	c.single.given = true
-	host := w.value
-	if v6, ok := strings.CutPrefix(host, "["); ok {
-		host = strings.TrimSuffix(v6, "]")
-	}
-	if err := checkHost(host); err != nil {
-		c.single.broken = true
-		return err
-	}
-	c.single.host = host
-	return nil
-}
-
-func setTargetPort(c *command, w word) (err error) {
-	c.single.given = true
-	c.single.port, err = parsePort(w.value)
-	c.single.broken = c.single.broken || err != nil
-	return err
-}
-
-func setTargetLUN(c *command, w word) (err error) {
-	c.single.given = true
-	c.single.lun, err = c.parseLUN(w.value)
-	c.single.broken = c.single.broken || err != nil
-	return err
-}
 
 func setInitiator(c *command, w word) error {
 	if err := c.checkName(w.value); err != nil {

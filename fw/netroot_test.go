@@ -19,6 +19,16 @@ func options() cmp.Options {
 	}
 }
 
+// of returns the credentials as those of a source.
+func (h *CHAP) of(from string) *CHAP {
+	if h == nil {
+		return nil
+	}
+	out := *h
+	out.From = from
+	return &out
+}
+
 func lun(n uint64) ibft.LUN { return ibft.LUNFromUint64(n) }
 
 func TestNetroot(t *testing.T) {
@@ -52,11 +62,13 @@ func TestNetroot(t *testing.T) {
 		{"10.0.0.1::::iqn.2001-04.com.example", Target{Host: "10.0.0.1", Name: "iqn.2001-04.com.example"}},
 		{"10.0.0.1::::eui.02004567A425678D", Target{Host: "10.0.0.1", Name: "eui.02004567A425678D"}},
 		{"10.0.0.1::::naa.62004567BA64678D0123456789ABCDEF", Target{Host: "10.0.0.1", Name: "naa.62004567BA64678D0123456789ABCDEF"}},
-		// the LUN field left out, as dracut's parser takes it
+		// dracut's parser alone: the LUN's field left out, or the iSCSI interface's
+		{"192.168.50.1:::eth0:2:" + name, Target{Host: "192.168.50.1", LUN: lun(2), Name: name}},
 		{"10.0.0.1:::" + name, Target{Host: "10.0.0.1", Name: name}},
 	} {
 		want := tt.want
 		want.Index, want.NIC, want.From = -1, 0, "netroot="
+		want.CHAP = want.CHAP.of(want.From)
 		if want.Port == 0 {
 			want.Port = 3260
 		}
@@ -80,6 +92,7 @@ func TestNetroot(t *testing.T) {
 			if want.From == "" {
 				want.From = "iscsiroot="
 			}
+			want.CHAP = want.CHAP.of(want.From)
 			if diff := cmp.Diff([]Target{want}, p.Targets, options()); diff != "" || p.Root.Device != "" {
 				t.Errorf("%s%s: root %q (-want +got):\n%s", word, tt.in, p.Root.Device, diff)
 			}
@@ -140,6 +153,11 @@ func TestSeveralTargets(t *testing.T) {
 		{"netroot=iscsi:192.168.50.1:::1:iqn.2009-06.dracut:a netroot=iscsi:192.168.50.1:::2:iqn.2009-06.dracut:a", []string{"a", "a"}},
 		{"netroot=iscsi rd.iscsi.target.name=iqn.2009-06.dracut:a rd.iscsi.target.ip=192.168.50.1", []string{"a"}},
 		{"iscsi_target_name=iqn.2009-06.dracut:a iscsi_target_ip=192.168.50.1 iscsi_target_port=3261 iscsi_target_group=1", []string{"a"}},
+		// the server apart, as an empty one has it in RFC 4173
+		{"netroot=iscsi:::::iqn.2009-06.dracut:a rd.iscsi.target.ip=192.168.50.1", []string{"a"}},
+		{"root=iscsi:::::iqn.2009-06.dracut:a netroot=iscsi:u:p@::::iqn.2009-06.dracut:b rd.iscsi.target.ip=192.168.50.1", []string{"a", "b"}},
+		{"netroot=iscsi:::::iqn.2009-06.dracut:a rd.iscsi.target.ip=192.168.50.1 rd.iscsi.target.name=iqn.2009-06.dracut:b", []string{"a", "b"}},
+		{"iscsi_target_name=iqn.2009-06.dracut:a iscsi_target_ip=\"192.168.50.1 192.168.51.1\"", []string{"a", "a"}},
 		{"root=iscsi:192.168.50.1::::iqn.2009-06.dracut:b root=iscsi:192.168.50.1::::iqn.2009-06.dracut:c", []string{"c"}},
 	} {
 		p, err := read("iscsi_initiator=iqn.2009-06.dracut:host " + tt.line)
@@ -158,7 +176,7 @@ func TestSeveralTargets(t *testing.T) {
 // TestSingle reads rd.iscsi.target.* and the credentials apart from netroot=.
 func TestSingle(t *testing.T) {
 	want := Target{Index: -1, Name: "iqn.2009-06.dracut:a", Host: "2001:db8::1", Port: 3261, LUN: lun(3),
-		CHAP: &CHAP{"u", "secret-of-u", "v", "secret-of-v", ""}, From: "rd.iscsi.target.name="}
+		CHAP: &CHAP{"u", "secret-of-u", "v", "secret-of-v", "rd.iscsi.password="}, From: "rd.iscsi.target.name="}
 	for _, old := range []bool{false, true} {
 		line := "rd.iscsi.initiator=iqn.2009-06.dracut:host rd.iscsi.target.name=iqn.2009-06.dracut:a rd.iscsi.target.ip=[2001:db8::1] " +
 			"rd.iscsi.target.port=3261 rd.iscsi.target.lun=3 rd.iscsi.target.group=1 rd.iscsi.username=u rd.iscsi.password=secret-of-u " +
@@ -175,13 +193,13 @@ func TestSingle(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", line, diff)
 		}
 	}
-	// A target's own credentials win as a whole.
+	// A target's own credentials win value by value, as dracut has it.
 	p, err := read("rd.iscsi.initiator=iqn.2009-06.dracut:host rd.iscsi.username=u rd.iscsi.password=secret-of-u " +
 		"rd.iscsi.in.username=v rd.iscsi.in.password=secret-of-v netroot=iscsi:x:secret-of-x@192.168.50.1::::iqn.2009-06.dracut:a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(&CHAP{Username: "x", Password: "secret-of-x"}, p.Targets[0].CHAP); diff != "" {
+	if diff := cmp.Diff(&CHAP{"x", "secret-of-x", "v", "secret-of-v", "netroot="}, p.Targets[0].CHAP); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -201,6 +219,13 @@ func TestNames(t *testing.T) {
 		{long + "x", false, false},
 		{"iqn.2009-06.com.example:my_disk", true, true},
 		{"iqn.2009-06.com.example:dïsk", true, false},
+		{"iqn.2009-06.com.example:dÏsk", false, false},
+		{"iqn.2009-06.com.example:a。b", true, true},
+		{"iqn.2009-06.com.example:ａ", true, true},          // wide
+		{"iqn.2009-06.com.example:a\u200bb", false, false}, // no width
+		{"iqn.2009-06.com.example:a\u00a0b", false, false}, // a blank
+		{"iqn.2009-06.com.example:a\u202eb", false, false}, // turns the direction
+		{"iqn.2009-06.com.example:\ue000", false, false},   // private
 		{"iqn.2009-06.com.example:Disk", false, false},
 		{"iqn.2009-06.com.example:a b", false, false},
 		{"iqn.2009-06.com.example:a\nb", false, false},
@@ -238,7 +263,7 @@ func FuzzNetroot(f *testing.F) {
 			return
 		}
 		got, err := new(command).parseTarget(in, "netroot=")
-		if err == nil && (got.Host == "" || got.Port == 0 || got.CHAP != nil && got.CHAP.Password == "") {
+		if err == nil && (got.Port == 0 || got.CHAP != nil && got.CHAP.Password == "") {
 			t.Errorf("%q: %+v", in, got)
 		}
 		const secret = "Ope9-Sesam3-Xyz"

@@ -2,7 +2,7 @@ package fw
 
 import (
 	"errors"
-	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -21,13 +21,13 @@ type parameter struct {
 
 // parameters returns all words that are understood. Where a word stands more
 // than once the last one wins, but for netroot=, ip=, ifname= and
-// rd.iscsi.param=, which add up.
+// rd.iscsi.param=, vlan=, bond=, rd.route= and nameserver=, which add up.
 func parameters() []parameter {
 	const (
 		netrootForm = "netroot=iscsi:[USER:PASSWORD[:REVERSE-USER:REVERSE-PASSWORD]@]SERVER:[6]:[PORT]:[LUN]:TARGETNAME, with an IPv6 SERVER in [brackets]; " +
 			"for the firmware's target it is rd.iscsi.firmware=1"
 		rootForm = "root=LABEL=…, root=UUID=…, root=PARTUUID=…, root=PARTLABEL=…, root=/dev/…, root=iscsi:SERVER:[6]:[PORT]:[LUN]:TARGETNAME, or none for the LUN itself"
-		ipForm   = "ip=dhcp, ip=INTERFACE:dhcp[:MTU], ip=ADDRESS::GATEWAY:NETMASK:HOSTNAME:INTERFACE:none[:MTU] or …:none[:DNS1][:DNS2], with IPv6 in [brackets]"
+		ipForm   = "ip=dhcp, ip=dhcp6, ip=auto6, ip=INTERFACE:dhcp[:MTU], ip=ADDRESS::GATEWAY:NETMASK:HOSTNAME:INTERFACE:none[:MTU] or …:none[:DNS1][:DNS2], with IPv6 in [brackets]"
 		iqn      = "iqn.2009-06.com.example:disk"
 	)
 	return []parameter{
@@ -54,8 +54,10 @@ func parameters() []parameter {
 		{"rd.iscsi.login_retry_max", "", "rd.iscsi.login_retry_max=3", nil,
 			setNumber(func(c *command) *string { return &c.retries })},
 		{"rd.iscsi.transport", "", "rd.iscsi.transport=tcp", nil, setTransport},
+		{"rd.rootlun.credentials", "", "rd.rootlun.credentials=/PATH/TO/FILE or =NAME", nil, setCredentials},
 		// dracut's switches for what is done here in any case.
 		{"rd.iscsi.ibft", "", "rd.iscsi.ibft=1", nil, setIBFT},
+		{"rd.rootlun.ibft", "", "rd.rootlun.ibft=lenient", nil, setLenient},
 		{"rd.iscsi.mp", "", "rd.iscsi.mp=1", nil, setNothing},
 		{"rd.iscsi.waitnet", "", "rd.iscsi.waitnet=0", nil, setNothing},
 		{"rd.iscsi.testroute", "", "rd.iscsi.testroute=0", nil, setNothing},
@@ -65,12 +67,17 @@ func parameters() []parameter {
 		{"ifname", "", "ifname=INTERFACE:aa:bb:cc:dd:ee:ff", nil, setIfname},
 		{"BOOTIF", "", "BOOTIF=01-aa-bb-cc-dd-ee-ff", nil, setBootIf},
 		{"rd.bootif", "", "rd.bootif=0", nil, setNoBootIf},
-		{"vlan", "", "", nil, setLater},
-		{"bond", "", "", nil, setLater},
-		{"team", "", "", nil, setLater},
-		{"bridge", "", "", nil, setLater},
-		{"nameserver", "", "", nil, setLater},
-		{"rd.route", "", "", nil, setLater},
+		{"bootdev", "", "bootdev=INTERFACE", nil, setBootdev},
+		{"vlan", "", "vlan=vlan5:eth0 or vlan=eth0.5:eth0", nil, setVLAN},
+		{"bond", "", "bond=bond0:eth0,eth1:mode=active-backup,miimon=100[:MTU]", nil, setBond},
+		{"team", "", "bond=bond0:eth0,eth1:mode=active-backup,miimon=100", nil, setTeam},
+		{"bridge", "", "ip=INTERFACE:dhcp", nil, setBridge},
+		{"rd.route", "", "rd.route=192.168.200.0/24:192.168.100.222[:eth0], with IPv6 in [brackets]", nil, setRoute},
+		{"nameserver", "rd.net.dns", "nameserver=192.168.50.3", nil, setNameserver},
+		{"rd.peerdns", "", "rd.peerdns=0", nil, setPeerDNS},
+		{"rd.neednet", "", "rd.neednet=1", nil, setNothing},
+		{"rd.net.dhcp.retry", "", "rd.net.dhcp.retry=3", nil, setTries},
+		{"rd.net.dhcp.vendor-class", "", "rd.net.dhcp.vendor-class=TEXT", nil, setVendorClass},
 		timeout("iflink", func(t *Timeouts) *time.Duration { return &t.Link }),
 		timeout("ifup", func(t *Timeouts) *time.Duration { return &t.Up }),
 		timeout("carrier", func(t *Timeouts) *time.Duration { return &t.Carrier }),
@@ -95,7 +102,7 @@ func parameters() []parameter {
 // lookup finds the parameter of a name. ours says that the name lies in a name
 // space that is read here, so that one that is unknown is a mistake.
 func lookup(table []parameter, name string) (p *parameter, ours bool) {
-	ours = strings.HasPrefix(name, "rd.iscsi.") || strings.HasPrefix(name, "rd.rootlun.") ||
+	ours = strings.HasPrefix(name, "rd.iscsi.") || strings.HasPrefix(name, "rd.rootlun.") || strings.HasPrefix(name, "rd.net.timeout.") ||
 		strings.HasPrefix(name, "iscsi_") && !strings.Contains(name, ".") // not a module's parameter
 	for i := range table {
 		if p := &table[i]; name == p.name || p.old != "" && name == p.old {
@@ -211,6 +218,9 @@ func timeout(name string, field func(*Timeouts) *time.Duration) parameter {
 	name = "rd.net.timeout." + name
 	return parameter{name, "", name + "=SECONDS", nil, func(c *command, w word) error {
 		n, err := seconds(w.value)
+		if w.value == "infinity" { // nm-initrd-generator's
+			n, err = math.MaxInt32, nil
+		}
 		if err == nil {
 			*field(&c.timeouts) = time.Duration(n) * time.Second
 		}
@@ -225,7 +235,7 @@ func setNothing(_ *command, w word) error {
 
 // setLater takes note of a word that others understand and this does not yet.
 func setLater(c *command, w word) error {
-	c.warn(cmdlinePlace, ": ", quote(w.name+"="+w.value), ": not supported yet; it has no effect")
+	c.warn(c.place, ": ", quote(w.name+"="+w.value), ": not supported yet; it has no effect")
 	return nil
 }
 
@@ -243,11 +253,17 @@ func setParam(c *command, w word) error {
 	return nil
 }
 
-func setTransport(_ *command, w word) error {
-	if w.value != "tcp" && w.value != "" {
-		return fmt.Errorf("offload adapters are not supported; the kernel's TCP is used")
+// setTransport reads rd.iscsi.transport. An offload adapter's sessions are its
+// own; what is logged in to here goes by the kernel's TCP.
+func setTransport(c *command, w word) error {
+	switch w.value {
+	case "", "tcp":
+		return nil
+	case "iser", "bnx2i", "qedi", "cxgb3i", "cxgb4i", "be2iscsi", "qla4xxx", "ocs":
+		c.warn(c.place, ": ", w.name, ": ", w.value, " is not used to log in; tcp is, and an adapter's own sessions are left alone")
+		return nil
 	}
-	return nil
+	return errors.New("there is no such transport")
 }
 
 func hideAll(string) string { return "***" }
@@ -259,4 +275,14 @@ func hideParam(value string) string {
 		return "***"
 	}
 	return Param{name, value}.String()
+}
+
+// first returns the first of its arguments that is not empty.
+func first(texts ...string) string {
+	for _, s := range texts {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
 }

@@ -1,11 +1,17 @@
 // Package fw reads every source of boot configuration and merges them into one
-// Plan: the firmware's table, the kernel command line. One file a source; the
+// Plan: the firmware's table, the kernel command line, Debian's
+// /etc/iscsi.initramfs, a credential file, DHCP. One file a source; the
 // precedence stands in merge.go alone.
 //
 // It changes nothing, and reads these files below the fs.FS it is given:
-// proc/cmdline, sys/firmware/acpi/tables/iBFT (and its kin), sys/firmware/ibft,
+// proc/cmdline, etc/iscsi.initramfs (on a system that is installed,
+// etc/iscsi/iscsi.initramfs), sys/firmware/acpi/tables/iBFT (and its kin),
+// sys/firmware/ibft, dev/mem, sys/firmware/iscsi_bootN, proc/device-tree,
+// sys/class/iscsi_session, sys/class/iscsi_connection,
 // sys/class/net/NAME/address, etc/iscsi/initiatorname.iscsi,
-// etc/initiatorname.iscsi and sys/class/dmi/id/product_uuid.
+// etc/initiatorname.iscsi, sys/class/dmi/id/product_uuid, a credential file
+// (readCredentials has the places), and run/net-NAME.conf when DHCP is to name
+// the target.
 package fw
 
 import (
@@ -31,15 +37,22 @@ type Plan struct {
 	Routes    []Route      // rd.route=
 	DNS       []netip.Addr // nameserver=, before the NICs' own
 	NoPeerDNS bool         // rd.peerdns=0: name servers that DHCP or RA names are not used
-	Params    []Param      // rd.iscsi.param, in the order given
-	Failure   Failure
-	Timeouts  Timeouts
-	Warnings  []string
+	// VendorClass is DHCP's option 60: rd.net.dhcp.vendor-class.
+	VendorClass string
+	Params      []Param // rd.iscsi.param, in the order given
+	Failure     Failure
+	Timeouts    Timeouts
+	Warnings    []string
 
 	// AskDHCP says that no source names the target, and that DHCP is to: the
 	// plan is whole only after Lease. It is the word that asks for it,
 	// "root=dhcp"; empty otherwise.
 	AskDHCP string
+
+	// Credentials are those of the credential file under those of the command
+	// line: for discovery, and for targets that Lease has yet to add. The
+	// targets above have theirs.
+	Credentials Credentials
 }
 
 // Initiator is who we are.
@@ -64,6 +77,7 @@ type NIC struct {
 	Gateway     netip.Addr
 	DNS         []netip.Addr
 	DHCPServer  netip.Addr
+	ClientID    string // DHCP's option 61, its type byte first; empty: the usual one
 	Hostname    string
 	MTU         int
 	SetMAC      string // the address to give the NIC (ip=…:<macaddr>); empty: its own
@@ -171,7 +185,8 @@ type Timeouts struct {
 	Up      time.Duration // .ifup
 	Carrier time.Duration // .carrier
 	Route   time.Duration // .route
-	DHCP    time.Duration // .dhcp
+	DHCP    time.Duration // .dhcp: each try
+	Tries   int           // rd.net.dhcp.retry: how often DHCP is tried
 	DAD     time.Duration // .ipv6dad
 	Auto    time.Duration // .ipv6auto
 }
@@ -195,7 +210,13 @@ func Read(s Sources) (*Plan, error) {
 	cmd := readCmdline(s)
 	var table firmware
 	if cmd.firmware != off {
-		table = readFirmware(s)
+		table = readFirmware(s, cmd.lenient)
 	}
-	return merge(cmd, table, machine{s.FS})
+	if !asks(cmd, table) {
+		return nothing(cmd, table)
+	}
+	creds, said := readCredentials(s, cmd.credentials)
+	cmd.errs = append(cmd.errs, said.errs...)
+	cmd.warnings = append(cmd.warnings, said.warnings...)
+	return merge(cmd, creds, table, machine{s.FS})
 }

@@ -9,22 +9,29 @@ import (
 // setRoot reads root=. Nothing of it is looked up here.
 func setRoot(c *command, w word) error {
 	c.root.Device, c.rootTarget = "", nil // the last root= wins
+	if strings.HasPrefix(c.dhcpRoot, "root=") {
+		c.dhcpRoot = ""
+	}
 	value := strings.TrimPrefix(w.value, "block:")
 	kind, rest, more := strings.Cut(value, ":")
 	switch {
 	case kind == "iscsi":
 		c.asks = true
-		if !more {
+		if !more || rest == "" {
+			c.dhcpRoot = "root=iscsi"
 			return nil
 		}
 		t, err := c.parseTarget(rest, "root=")
 		if err != nil {
 			return err
 		}
+		t.word = "root=" + hideNetroot(w.value)
 		c.rootTarget = &t
 		return nil
-	case value == "dhcp":
-		c.dhcpRoot = "root=dhcp"
+	case value == "dhcp" || value == "dhcp6":
+		c.dhcpRoot = "root=" + value
+		return nil
+	case value == "/dev/root": // dracut's name for whatever the network brings
 		return nil
 	case strings.HasPrefix(value, "/dev/"):
 		c.root.Device = value

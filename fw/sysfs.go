@@ -8,11 +8,57 @@ import (
 	"net"
 	"net/netip"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/rootlun/rootlun/ibft"
 )
+
+// readIBFT reads the table as the kernel's iscsi_ibft shows it.
+func readIBFT(fsys fs.FS, _ bool) []firmware {
+	return []firmware{fromSysfs(fsys, ibftDir, "iBFT (sysfs)")}
+}
+
+// readAdapters reads what offload adapters are set to, iscsi_bootN of the SCSI host
+// N each. All of them add up; an index is of use within one adapter only.
+func readAdapters(fsys fs.FS, _ bool) []firmware {
+	const dir, most = "sys/firmware", 64
+	var hosts []int
+	entries, _ := fs.ReadDir(fsys, dir)
+	for _, e := range entries {
+		if n, ok := numbered(e.Name(), "iscsi_boot"); ok {
+			at, _ := slices.BinarySearch(hosts, n)
+			hosts = slices.Insert(hosts, at, n)
+		}
+	}
+	var out firmware
+	for _, n := range hosts[:min(len(hosts), most)] {
+		name := "iscsi_boot" + strconv.Itoa(n)
+		out.add(fromSysfs(fsys, path.Join(dir, name), name+" (sysfs)"))
+	}
+	return []firmware{out}
+}
+
+// numbered reads the number in the name of a thing that sysfs counts: "target0".
+func numbered(name, kind string) (n int, ok bool) {
+	digits, ok := strings.CutPrefix(name, kind)
+	u, err := strconv.ParseUint(digits, 10, 31)
+	return int(u), ok && err == nil && digits == strconv.FormatUint(u, 10)
+}
+
+// fromSysfs reads the tree in dir. One that is not there says nothing.
+func fromSysfs(fsys fs.FS, dir, from string) (f firmware) {
+	t, err := readSysfs(fsys, dir)
+	switch {
+	case err == nil:
+		return fromTable(t, from)
+	case !errors.Is(err, fs.ErrNotExist):
+		f.fail(&Error{Place: "/" + dir, Err: err})
+	}
+	return f
+}
 
 // readSysfs reads the tree by which the kernel shows a table (its
 // drivers/firmware/iscsi_ibft.c and drivers/scsi/iscsi_boot_sysfs.c): folders
@@ -28,15 +74,17 @@ func readSysfs(fsys fs.FS, dir string) (*ibft.Table, error) {
 	t := &ibft.Table{Signature: "iBFT"}
 	for _, e := range entries {
 		a := &attributes{fsys: fsys, dir: path.Join(dir, e.Name()), table: t}
-		switch name := e.Name(); {
-		case name == "initiator":
+		_, isNIC := numbered(e.Name(), "ethernet")
+		_, isTarget := numbered(e.Name(), "target")
+		switch {
+		case e.Name() == "initiator":
 			valid, boot := a.flags()
 			t.Initiator = &ibft.Initiator{
 				Index: a.byte("index"), Valid: valid, Boot: boot, Name: a.name("initiator-name"),
 			}
-		case strings.HasPrefix(name, "ethernet") && len(t.NICs) < most:
+		case isNIC && len(t.NICs) < most:
 			t.NICs = append(t.NICs, a.nic())
-		case strings.HasPrefix(name, "target") && len(t.Targets) < most:
+		case isTarget && len(t.Targets) < most:
 			if g, ok := a.target(); ok {
 				t.Targets = append(t.Targets, g)
 			}
@@ -74,11 +122,16 @@ func (a *attributes) text(name string) string {
 // name is text that may be shown: control characters are not in it.
 func (a *attributes) name(name string) string {
 	s := a.text(name)
-	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if !printable(s) {
 		a.problem(name, "expected text, found a control character; left out")
 		return ""
 	}
 	return s
+}
+
+// printable reports whether a text may be shown as it is.
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || !strconv.IsPrint(r) })
 }
 
 func (a *attributes) number(name string, bits int) uint64 {
@@ -187,7 +240,6 @@ func (a *attributes) target() (g ibft.Target, ok bool) {
 		RADIUSRCHAP:       flags&8 != 0,
 		IP:                a.addr("ip-addr"),
 		Port:              uint16(a.number("port", 16)),
-		CHAPType:          ibft.CHAPType(a.byte("chap-type")),
 		NIC:               a.byte("nic-assoc"),
 		Name:              a.name("target-name"),
 		CHAPName:          a.name("chap-name"),
@@ -195,12 +247,28 @@ func (a *attributes) target() (g ibft.Target, ok bool) {
 		ReverseCHAPName:   a.name("rev-chap-name"),
 		ReverseCHAPSecret: ibft.Secret(a.text("rev-chap-name-secret")), // the kernel's spelling
 	}
+	g.CHAPType = a.chapType(&g)
 	var err error
 	if g.LUN, err = parseSysfsLUN(a.text("lun")); err != nil {
 		a.problem("lun", "%v; the target is left out", err)
 		return g, false
 	}
 	return g, true
+}
+
+// chapType reads the CHAP type. The offload adapters' drivers do not show one
+// (be2iscsi, qla4xxx); there the strings say what is asked for.
+func (a *attributes) chapType(g *ibft.Target) ibft.CHAPType {
+	_, err := fs.Stat(a.fsys, path.Join(a.dir, "chap-type"))
+	switch {
+	case !errors.Is(err, fs.ErrNotExist):
+		return ibft.CHAPType(a.byte("chap-type"))
+	case g.ReverseCHAPName != "" || g.ReverseCHAPSecret != "":
+		return ibft.CHAPMutual
+	case g.CHAPName != "" || g.CHAPSecret != "":
+		return ibft.CHAPOneWay
+	}
+	return ibft.CHAPNone
 }
 
 // parseSysfsLUN reads the eight bytes of a LUN, which the kernel prints each

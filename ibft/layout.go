@@ -47,6 +47,10 @@ const (
 	minLen       = hdrLen + ctlLen // nothing that is pointed to lies before this
 )
 
+// maxPointers bounds how many structures are read. Indexes have 8 bits, and
+// NICs and targets have their own.
+const maxPointers = 2*256 + 2
+
 // The initiator structure. A string is two uint16: its length without the NUL
 // that follows it, and its offset from the start of the table.
 const (

@@ -107,7 +107,7 @@ func (d *decoder) table() *Table {
 	}
 	// The control structure's length may be nonsense. A structure that it
 	// points to cannot lie within it, so the first one ends the pointers.
-	end := min(hdrLen+d.u16(hdrLen+structLen), len(d.b))
+	end := min(hdrLen+d.u16(hdrLen+structLen), len(d.b), ctlInitiator+2*maxPointers)
 	for at := ctlInitiator; at+2 <= end; at += 2 {
 		if p := d.u16(at); p != 0 && d.structure(t, at, p) {
 			end = min(end, p)

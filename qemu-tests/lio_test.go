@@ -1,6 +1,11 @@
 package qemutests
 
-import "testing"
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/rootlun/rootlun/session"
+)
 
 func TestLIO(t *testing.T) {
 	s := newScene(t)
@@ -28,4 +33,18 @@ func TestStrictLIO(t *testing.T) {
 			t.Errorf("%s is %q", digest, got)
 		}
 	}
+}
+
+// TestDiscoverLIO asks LIO for its targets, from the host.
+func TestDiscoverLIO(t *testing.T) {
+	s := newScene(t)
+	target := s.target()
+	cfg := session.Default()
+	cfg.InitiatorName = initiatorName
+	cfg.Portal = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), s.lio(target))
+	list, err := session.Discover(s.ctx, cfg)
+	if err != nil || len(list) != 1 || list[0].Name != target.Name || len(list[0].Portals) == 0 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	t.Log(list)
 }

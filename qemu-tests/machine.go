@@ -24,7 +24,7 @@ type Machine struct {
 	Initrd  string   // with Kernel
 	Cmdline []string // kernel parameters beside those of the consoles
 	ACPI    string   // a file with an ACPI table that its firmware publishes
-	Net     string   // more settings of the user-mode network, such as "tftp=DIR"; "none": no NIC
+	Net     string   // more settings of the user-mode network, such as "tftp=DIR"; "none": no NIC; "tap=NAME": no user-mode network, but that device
 	NIC     string   // QEMU's model of its NIC; empty: virtio-net-pci
 	Decoys  []string // models of NICs that come before it and lead nowhere
 	Plugs   []Plug   // NICs on scripted networks
@@ -77,8 +77,11 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 		args = append(args, "-netdev", fmt.Sprintf("user,id=decoy%d,restrict=on", i), "-device", fmt.Sprintf("%s,netdev=decoy%d,mac=52:54:00:00:00:%02x", model, i, i))
 	}
 	if m.Net != "none" {
-		args = append(args, "-netdev", strings.TrimSuffix("user,id=net,"+m.Net, ","),
-			"-device", nic)
+		netdev := strings.TrimSuffix("user,id=net,"+m.Net, ",")
+		if tap, ok := strings.CutPrefix(m.Net, "tap="); ok {
+			netdev = "tap,id=net,script=no,downscript=no,ifname=" + tap
+		}
+		args = append(args, "-netdev", netdev, "-device", nic)
 	}
 	for i, disk := range m.Disks {
 		args = append(args, "-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,file=%s", i, disk),

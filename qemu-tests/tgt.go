@@ -45,11 +45,16 @@ func StartTGT(ctx context.Context, dir string, targets ...Target) (*TGT, error) 
 	return startTGT(ctx, exec.CommandContext, port, portals(port), dir, targets...)
 }
 
-// portals is tgtd's option for both loopbacks, as far as the host has IPv6.
+// portals is tgtd's option for both loopbacks, as far as the host has IPv6, and
+// for the address that machines know it by where the host itself has that.
 func portals(port int) string {
 	option := fmt.Sprintf("portal=127.0.0.1:%d", port)
 	if hasIPv6() {
 		option += fmt.Sprintf(",portal=[::1]:%d", port)
+	}
+	if l, err := net.Listen("tcp4", HostAddress+":0"); err == nil {
+		l.Close()
+		option += fmt.Sprintf(",portal=%s:%d", HostAddress, port)
 	}
 	return option
 }

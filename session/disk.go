@@ -71,7 +71,7 @@ func (s *Session) disk(ctx context.Context, lun uint64) (Disk, error) {
 // unit returns what the kernel knows of a LUN now: the unit, and its block
 // device or "". A unit that will never have one is an error.
 func (s *Session) unit(lun uint64) (kernel.Unit, string, error) {
-	unit, err := s.in.sys.Unit(s.SID, s.HostNo, lun)
+	unit, err := s.in.sys.Unit(s.SID, s.HostNo, s.target, lun)
 	if err != nil {
 		return unit, "", err
 	}
@@ -89,7 +89,7 @@ func (s *Session) unit(lun uint64) (kernel.Unit, string, error) {
 // answered, which no context can hasten, so it is left behind when ctx ends.
 func (s *Session) scan(ctx context.Context, lun uint64) error {
 	scanned := make(chan error, 1)
-	go func() { scanned <- s.in.sys.Scan(s.HostNo, lun) }() // ends at the latest with the session
+	go func() { scanned <- s.in.sys.Scan(s.HostNo, s.target, lun) }() // ends at the latest with the session
 	select {
 	case err := <-scanned:
 		if err != nil {
@@ -107,7 +107,7 @@ func (s *Session) scan(ctx context.Context, lun uint64) error {
 	if state != "LOGGED_IN" {
 		return fmt.Errorf("the session was lost: it is %s", state)
 	}
-	_, err = s.in.sys.Unit(s.SID, s.HostNo, lun)
+	_, err = s.in.sys.Unit(s.SID, s.HostNo, s.target, lun)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ErrNoLUN // not only a missing file
 	}
@@ -116,7 +116,7 @@ func (s *Session) scan(ctx context.Context, lun uint64) error {
 
 // awaitBlock waits for the event that says that a unit's disk is complete.
 func (s *Session) awaitBlock(ctx context.Context, events *kernel.Uevents, lun uint64) (string, error) {
-	below := "/" + kernel.UnitPath(s.SID, s.HostNo, lun) + "/block/"
+	below := "/" + kernel.UnitPath(s.SID, s.HostNo, s.target, lun) + "/block/"
 	for {
 		ev, lost, err := events.Next(ctx)
 		if err != nil {

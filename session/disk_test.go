@@ -24,7 +24,7 @@ func TestUnit(t *testing.T) {
 		{"not connected", 0x7f, true},
 	} {
 		root := t.TempDir()
-		unit := filepath.Join(root, "devices/host2", kernel.UnitPath(1, 2, 0))
+		unit := filepath.Join(root, "devices/host2", kernel.UnitPath(1, 2, 0, 0))
 		class := filepath.Join(root, "class/iscsi_session/session1")
 		for _, dir := range []string{unit, class} {
 			if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -42,5 +42,53 @@ func TestUnit(t *testing.T) {
 		if errors.Is(err, ErrNoLUN) != tt.none || !tt.none && err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
+	}
+}
+
+// A session of an offload adapter: its target is not the host's only one. To
+// find its disk, or not to find it, asks nothing of the kernel's class.
+func TestAttach(t *testing.T) {
+	k, in := newFakeKernel(t)
+	const sid = 7
+	class := filepath.Join(k.root, "class/iscsi_session/session7")
+	device := filepath.Join(k.root, "devices/host2/session7")
+	unit := filepath.Join(k.root, "devices/host2", kernel.UnitPath(sid, 2, 3, 1))
+	scan := filepath.Join(k.root, "class/scsi_host/host2/scan")
+	for name, text := range map[string]string{
+		filepath.Join(class, "state"):                               "LOGGED_IN\n",
+		filepath.Join(class, "target_id"):                           "3\n",
+		filepath.Join(unit, "inquiry"):                              "\x00\x00\x06\x02",
+		filepath.Join(unit, "vendor"):                               "QLOGIC\n",
+		filepath.Join(unit, "block/sdb/size"):                       "2048\n",
+		filepath.Join(k.root, "class/block/sdb/size"):               "2048\n",
+		filepath.Join(device, "target2:0:0/2:0:0:1/block/sda/size"): "1\n", // another session's
+		scan: "",
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(device, filepath.Join(class, "device")); err != nil {
+		t.Fatal(err)
+	}
+	s, err := in.Attach(sid, Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk, err := s.Disk(t.Context(), 1)
+	if want := (Disk{Name: "sdb", LUN: 1, Size: 1 << 20, Vendor: "QLOGIC"}); err != nil || disk != want {
+		t.Errorf("got %+v, %v, want %+v", disk, err, want)
+	}
+	if _, err := s.Disk(t.Context(), 5); !errors.Is(err, ErrNoLUN) {
+		t.Errorf("LUN 5: %v", err)
+	}
+	if b, err := os.ReadFile(scan); err != nil || string(b) != "0 3 5" {
+		t.Errorf("scanned %q, %v", b, err)
+	}
+	if log := k.takeLog(); len(log) > 0 {
+		t.Errorf("the kernel was asked for %q", log)
 	}
 }

@@ -124,7 +124,8 @@ type Session struct {
 	Config Config
 	login.Result
 
-	in *Initiator
+	in     *Initiator
+	target uint32 // its number on the host: an adapter's host has several
 }
 
 // cid is the number of a session's only connection.
@@ -137,7 +138,7 @@ func (in *Initiator) Attach(sid uint32, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("session %d: %w", sid, err)
 	}
-	return &Session{SID: sid, HostNo: host, Portal: cfg.Portal, Config: cfg, in: in}, nil
+	return &Session{SID: sid, HostNo: host, Portal: cfg.Portal, Config: cfg, in: in, target: in.sys.TargetID(sid)}, nil
 }
 
 // Info is what the kernel says of a session.

@@ -27,7 +27,8 @@ type State struct {
 	Timeline  []Step   `json:"timeline"`
 }
 
-// NIC is the interface that leads to the root.
+// NIC is the interface that leads to the root. All of it is empty when an
+// offload adapter has its own way.
 type NIC struct {
 	Name    string         `json:"name"`
 	MAC     string         `json:"mac"`
@@ -53,6 +54,7 @@ type Target struct {
 // Session is the kernel's session. The timers are in seconds; 0 is off.
 type Session struct {
 	SID                uint32 `json:"sid"`
+	Attached           bool   `json:"attached"` // it was there before, and the rest is not known
 	TPGT               uint16 `json:"tpgt"`
 	ReplacementTimeout int    `json:"replacement_timeout"`
 	NoopOutInterval    int    `json:"noop_out_interval"`

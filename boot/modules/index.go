@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/rootlun/rootlun/fw/stable"
 )
 
 // index is what depmod's text files say (modules.dep(5), depmod(8)).
@@ -16,7 +18,7 @@ type index struct {
 	modules map[string]*module // by name
 	builtin map[string]bool    // names, and aliases without a wildcard
 	aliases map[string][]alias // by what precedes the first wildcard
-	lengths []int              // of the keys in aliases, each once, ascending
+	lengths map[int]bool       // of the keys in aliases
 }
 
 // module is a module that lies in a file.
@@ -43,6 +45,7 @@ func newIndex() *index {
 		modules: map[string]*module{},
 		builtin: map[string]bool{},
 		aliases: map[string][]alias{},
+		lengths: map[int]bool{},
 	}
 }
 
@@ -145,9 +148,7 @@ func (ix *index) parseAlias(text string) {
 		}
 		key := pattern[:fixed]
 		ix.aliases[key] = append(ix.aliases[key], alias{pattern[fixed:], name})
-		if at, found := slices.BinarySearch(ix.lengths, fixed); !found {
-			ix.lengths = slices.Insert(ix.lengths, at, fixed)
-		}
+		ix.lengths[fixed] = true
 	}
 }
 
@@ -178,9 +179,9 @@ func (ix *index) find(name string) []*module {
 		return []*module{m}
 	}
 	var found []*module
-	for _, n := range ix.lengths {
+	for n := range ix.lengths {
 		if n > len(name) {
-			break
+			continue
 		}
 		for _, a := range ix.aliases[name[:n]] {
 			if m := ix.modules[a.module]; !slices.Contains(found, m) && match(a.pattern, name[n:]) {
@@ -188,7 +189,7 @@ func (ix *index) find(name string) []*module {
 			}
 		}
 	}
-	slices.SortFunc(found, func(a, b *module) int { return strings.Compare(a.name, b.name) })
+	stable.Sort(found, func(a, b *module) int { return strings.Compare(a.name, b.name) })
 	return found
 }
 

@@ -77,6 +77,21 @@ func (l *Loader) Load(name string) error {
 	return errors.Join(failed...)
 }
 
+// Where tells where a module is that Load would load, of a name or an alias: a
+// file, "built in" or "loaded already"; "" when it is nowhere.
+func (l *Loader) Where(name string) string {
+	if mods := l.index.find(name); len(mods) > 0 {
+		return mods[0].path
+	}
+	switch {
+	case l.index.builtin[underscores(name)]:
+		return "built in"
+	case l.isLoaded(name):
+		return "loaded already"
+	}
+	return ""
+}
+
 // isLoaded asks the kernel. It knows of built-in modules that have parameters.
 func (l *Loader) isLoaded(name string) bool {
 	_, err := os.Stat(filepath.Join(l.sys, "module", underscores(name)))
@@ -103,7 +118,11 @@ func (l *Loader) load(target *module) error {
 // It waits for no other module meanwhile, so that a circle cannot stall it.
 func (l *Loader) loadOne(m *module) error {
 	m.once.Do(func() {
-		err := l.insert(m.path, l.cmdline.options[m.name])
+		options := l.cmdline.options[m.name]
+		if m.name == "bonding" { // as systemd has it: by itself it makes a bond0
+			options = strings.TrimSpace("max_bonds=0 " + options)
+		}
+		err := l.insert(m.path, options)
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			m.err = fmt.Errorf("load module %s: %w%s", m.path, err, hint(m.path, err))
 		}

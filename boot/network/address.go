@@ -4,9 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rootlun/rootlun/fw/stable"
 )
 
 // addAddress gives the NIC an address. One that it has already stays as it is.
@@ -29,6 +33,61 @@ func (n *nic) addAddress(p netip.Prefix) error {
 	return nil
 }
 
+// wanted returns the routes that DHCP gave and those that cfg adds to them, and
+// cfg's gateway of the default route, as addRoutes takes them.
+func (n *nic) wanted(routes []route, cfg *Config) ([]route, netip.Addr) {
+	gateway := cfg.Gateway
+	if cfg.Narrow {
+		for _, r := range routes {
+			if r.to.Bits() == 0 && !gateway.IsValid() {
+				gateway = r.via
+			}
+		}
+		routes = slices.DeleteFunc(routes, func(r route) bool { return r.to.Bits() == 0 })
+	}
+	for _, peer := range cfg.Peers {
+		near := n.onLink(peer)
+		switch {
+		case peer.IsLinkLocalUnicast():
+		case near && cfg.Loose:
+			routes = append(routes, route{to: host32(peer)})
+		case !near && cfg.Narrow && gateway.BitLen() == peer.BitLen():
+			routes = append(routes, route{host32(peer), gateway})
+		}
+	}
+	for _, r := range cfg.Routes {
+		if r := (route{r.Destination, r.Gateway}); !r.via.IsValid() || n.onLink(r.via) {
+			routes = append(routes, r)
+		} else {
+			n.p.Printf("%s: the route %s is left out: its gateway is not on this link", n.name, r)
+		}
+	}
+	if cfg.Narrow {
+		return routes, netip.Addr{}
+	}
+	return routes, gateway
+}
+
+// onLink says whether an address is in one of the NIC's subnets.
+func (n *nic) onLink(a netip.Addr) bool {
+	return a.Is6() && a.IsLinkLocalUnicast() || slices.ContainsFunc(n.addresses, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// loosen lets the NIC share its subnet with another: packets that come by the
+// other's way are taken (RFC 3704, 2.4), and only its own addresses are
+// answered for and named in ARP (kernel, networking/ip-sysctl.rst).
+func (n *nic) loosen(procfs string) {
+	for _, set := range [][2]string{{"rp_filter", "2"}, {"arp_ignore", "1"}, {"arp_announce", "2"}} {
+		file := filepath.Join(procfs, "sys/net/ipv4/conf", n.name, set[0])
+		before := readFile(file)
+		if err := os.WriteFile(file, []byte(set[1]), 0); err != nil {
+			n.p.Printf("warning: %v", err)
+			continue
+		}
+		n.onFailure(func() error { return os.WriteFile(file, []byte(before), 0) })
+	}
+}
+
 // addRoutes adds the routes that DHCP gave, with gateway, when valid, in place
 // of its default route. It returns the gateway of the default route.
 func (n *nic) addRoutes(routes []route, gateway netip.Addr) (netip.Addr, error) {
@@ -41,7 +100,7 @@ func (n *nic) addRoutes(routes []route, gateway netip.Addr) (netip.Addr, error) 
 		onLink = append(onLink, p.Masked())
 	}
 	// Those on the link come first: the others' gateways may lie there (RFC 3442).
-	slices.SortStableFunc(routes, func(a, b route) int {
+	stable.Sort(routes, func(a, b route) int {
 		return cmp.Compare(a.via.BitLen(), b.via.BitLen())
 	})
 	for _, r := range routes {
@@ -75,7 +134,7 @@ func (n *nic) addRoutes(routes []route, gateway netip.Addr) (netip.Addr, error) 
 // reaches says whether there is a route to every peer.
 func (n *nic) reaches(peers []netip.Addr) bool {
 	return !slices.ContainsFunc(peers, func(peer netip.Addr) bool {
-		_, err := routeTo(peer)
+		_, _, err := routeTo(peer)
 		return err != nil
 	})
 }
@@ -91,7 +150,7 @@ func (n *nic) leadTo(peer netip.Addr) error {
 	if !slices.ContainsFunc(n.addresses, func(p netip.Prefix) bool { return p.Addr().Is4() == peer.Is4() }) {
 		return nil // no address to reach it from
 	}
-	via, err := routeTo(peer)
+	via, _, err := routeTo(peer)
 	switch {
 	case err == nil && !(via.IsValid() && peer.Is4() && peer.IsLinkLocalUnicast()):
 		return nil
@@ -110,6 +169,7 @@ func (n *nic) addRoute(r route) error {
 	case !errors.Is(err, unix.EEXIST):
 		return n.fail(err, "cannot have the route to %s", r)
 	}
+	n.routes = append(n.routes, Route{r.to, r.via})
 	return nil
 }
 

@@ -82,8 +82,8 @@ func TestOtherDefaultRouteStays(t *testing.T) {
 		if d := cmp.Diff(before, w.state()); d != "" {
 			t.Errorf("first NIC (-before +after):\n%s", d)
 		}
-		if via := must(routeTo(addr("192.0.2.1"))); via != addr("10.9.0.1") {
-			t.Errorf("192.0.2.1 is reached via %s", via)
+		if nic, via, err := RouteTo(addr("192.0.2.1")); nic != "near0" || via != addr("10.9.0.1") || err != nil {
+			t.Errorf("192.0.2.1 is reached by %s via %s, %v", nic, via, err)
 		}
 	})
 }
@@ -138,4 +138,72 @@ func ping(t *testing.T, to string) {
 	if !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("%s does not answer: %v", to, err)
 	}
+}
+
+// Narrow, extra and on-link host routes.
+func TestMoreRoutes(t *testing.T) {
+	peers := []netip.Addr{addr("192.0.2.1"), addr("10.9.0.9"), addr("2001:db8::1"), addr("169.254.0.2")}
+	for _, test := range []struct {
+		name string
+		cfg  Config
+		want []string
+	}{
+		{"narrow", Config{Gateway: addr("10.9.0.1"), Narrow: true, Peers: peers},
+			[]string{"10.9.0.0/24", "169.254.0.2/32", "192.0.2.1/32 via 10.9.0.1"}},
+		{"narrow, gateway outside", Config{Gateway: addr("10.8.0.1"), Narrow: true, Peers: peers[:2]},
+			[]string{"10.8.0.1/32", "10.9.0.0/24", "192.0.2.1/32 via 10.8.0.1"}},
+		{"extra", Config{Routes: []Route{{prefix("198.51.100.0/24"), addr("10.9.0.7")}, {prefix("203.0.113.0/24"), addr("10.7.0.1")},
+			{prefix("203.0.113.7/32"), netip.Addr{}}}},
+			[]string{"10.9.0.0/24", "198.51.100.0/24 via 10.9.0.7", "203.0.113.7/32"}},
+		{"loose", Config{Loose: true, Peers: peers[1:2]}, []string{"10.9.0.0/24", "10.9.0.9/32"}},
+	} {
+		t.Run(strings.ReplaceAll(test.name, " ", "_"), func(t *testing.T) {
+			inNamespace(t, func(t *testing.T, w *world) {
+				test.cfg.Name, test.cfg.Address = "near0", []netip.Prefix{prefix("10.9.0.2/24")}
+				res := w.mustUp(test.cfg)
+				if d := cmp.Diff(test.want, w.state().Routes); d != "" {
+					t.Errorf("routes (-want +got):\n%s", d)
+				}
+				if res.Gateway.IsValid() || len(res.Routes) != len(test.want)-1 {
+					t.Errorf("gateway %s, routes %v", res.Gateway, res.Routes)
+				}
+			})
+		})
+	}
+}
+
+func TestDHCPNarrow(t *testing.T) {
+	inNamespace(t, func(t *testing.T, w *world) {
+		w.dnsmasq(dhcpRange, "--dhcp-option=option:router,10.9.0.1")
+		w.mustUp(Config{Name: "near0", DHCP: true, Narrow: true, Peers: []netip.Addr{addr("192.0.2.1")}})
+		if d := cmp.Diff([]string{"10.9.0.0/24", "192.0.2.1/32 via 10.9.0.1"}, w.state().Routes); d != "" {
+			t.Errorf("routes (-want +got):\n%s", d)
+		}
+	})
+}
+
+// The switches of a shared subnet are set, and set back on failure.
+func TestLoose(t *testing.T) {
+	inNamespace(t, func(t *testing.T, w *world) {
+		read := func() string {
+			s := ""
+			for _, name := range []string{"rp_filter", "arp_ignore", "arp_announce"} {
+				s += strings.TrimSpace(readFile("/proc/sys/net/ipv4/conf/near0/"+name)) + " "
+			}
+			return s
+		}
+		before := read()
+		cfg := Config{Name: "near0", Loose: true, Address: []netip.Prefix{prefix("10.9.0.2/24"), prefix("fd09::2/64")}, Gateway: addr("fd09::2")}
+		if _, err := w.up(cfg); err == nil {
+			t.Error("no error")
+		}
+		if after := read(); after != before {
+			t.Errorf("%s, before %s", after, before)
+		}
+		cfg.Gateway = netip.Addr{}
+		w.mustUp(cfg)
+		if after := read(); after != "2 1 2 " {
+			t.Errorf("%s", after)
+		}
+	})
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net"
 	"time"
@@ -31,7 +30,7 @@ func (n *nic) dhcp4(ctx context.Context, retransmit time.Duration, cfg Config) (
 	defer conn.Close()
 
 	d := dhcp4{nic: n, conn: conn, retransmit: retransmit, start: time.Now()}
-	a, err := d.lease(limit, cfg.Hostname)
+	a, err := d.lease(limit, &cfg)
 	switch {
 	case err == nil:
 		return a, nil
@@ -65,27 +64,40 @@ func (d *dhcp4) heard() string {
 }
 
 // lease goes from DISCOVER to ACK, and starts again where a server refuses its
-// own offer (DHCPNAK) or is not heard of any more.
-func (d *dhcp4) lease(ctx context.Context, hostname string) (*answer, error) {
-	discover := d.discover(hostname)
+// own offer (DHCPNAK) or is not heard of any more. An address that is known is
+// asked for first.
+func (d *dhcp4) lease(ctx context.Context, cfg *Config) (*answer, error) {
+	if cfg.Requested.Is4() {
+		ack, err := d.reboot(ctx, cfg)
+		if ack != nil || err != nil {
+			return ack, err
+		}
+	}
+	discover := d.message(cfg, dhcpv4.MessageTypeDiscover)
+	if cfg.Requested.Is4() && d.naks == 0 {
+		discover.Options[byte(dhcpv4.OptionRequestedIPAddress)] = cfg.Requested.AsSlice()
+	}
 	for {
 		offer, err := d.exchange(ctx, discover, 0, "offer", func(m *dhcpv4.DHCPv4) bool {
-			return m.MessageType() == dhcpv4.MessageTypeOffer && d.sane(m, "offer")
+			return messageType(m) == dhcpv4.MessageTypeOffer && d.sane(m, "offer")
 		})
 		if err != nil {
 			return nil, err
 		}
 		d.offers++
-		server := offer.Options.Get(dhcpv4.OptionServerIdentifier)
+		server := option(offer, byte(dhcpv4.OptionServerIdentifier))
 		request := *discover
-		request.Options = maps.Clone(discover.Options)
-		request.UpdateOption(dhcpv4.OptMessageType(dhcpv4.MessageTypeRequest))
-		request.UpdateOption(dhcpv4.OptRequestedIPAddress(offer.YourIPAddr))
-		request.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionServerIdentifier, server))
+		request.Options = dhcpv4.Options{}
+		for code, value := range discover.Options {
+			request.Options[code] = value
+		}
+		request.Options[byte(dhcpv4.OptionDHCPMessageType)] = []byte{byte(dhcpv4.MessageTypeRequest)}
+		request.Options[byte(dhcpv4.OptionRequestedIPAddress)] = offer.YourIPAddr.To4()
+		request.Options[byte(dhcpv4.OptionServerIdentifier)] = server
 		ack, err := d.exchange(ctx, &request, 3, "acknowledgement", func(m *dhcpv4.DHCPv4) bool {
-			return bytes.Equal(m.Options.Get(dhcpv4.OptionServerIdentifier), server) &&
-				(m.MessageType() == dhcpv4.MessageTypeNak ||
-					m.MessageType() == dhcpv4.MessageTypeAck && d.sane(m, "acknowledgement"))
+			return bytes.Equal(option(m, byte(dhcpv4.OptionServerIdentifier)), server) &&
+				(messageType(m) == dhcpv4.MessageTypeNak ||
+					messageType(m) == dhcpv4.MessageTypeAck && d.sane(m, "acknowledgement"))
 		})
 		switch {
 		case errors.Is(err, errNoAnswer):
@@ -93,8 +105,8 @@ func (d *dhcp4) lease(ctx context.Context, hostname string) (*answer, error) {
 			continue
 		case err != nil:
 			return nil, err
-		case ack.MessageType() == dhcpv4.MessageTypeAck:
-			return parseAnswer(ack)
+		case messageType(ack) == dhcpv4.MessageTypeAck:
+			return d.acquired(ack)
 		}
 		d.naks++
 		d.p.Printf("%s: DHCP server %s refused the address that it offered, starting again", d.name, net.IP(server))
@@ -106,37 +118,76 @@ func (d *dhcp4) lease(ctx context.Context, hostname string) (*answer, error) {
 	}
 }
 
-// discover makes the DISCOVER. The client identifier is that of firmware and
-// iPXE, type and MAC (RFC 2132, 9.14), so that the server gives the same
-// address again. The library's own constructors take the transaction ID from
-// the kernel's random numbers, and wait for minutes where these are not ready
-// this early; it needs to differ, not to be secret.
-func (d *dhcp4) discover(hostname string) *dhcpv4.DHCPv4 {
+// reboot asks for the address that firmware had: INIT-REBOOT (RFC 2131, 3.2). It
+// returns nil when no server says yes, as one does that does not know of it.
+func (d *dhcp4) reboot(ctx context.Context, cfg *Config) (*answer, error) {
+	request := d.message(cfg, dhcpv4.MessageTypeRequest)
+	request.Options[byte(dhcpv4.OptionRequestedIPAddress)] = cfg.Requested.AsSlice()
+	ack, err := d.exchange(ctx, request, 2, "acknowledgement", func(m *dhcpv4.DHCPv4) bool {
+		return messageType(m) == dhcpv4.MessageTypeNak || messageType(m) == dhcpv4.MessageTypeAck && d.sane(m, "acknowledgement")
+	})
+	switch {
+	case errors.Is(err, errNoAnswer):
+		d.p.Printf("%s: no DHCP server says that it may keep %s, so any address is asked for", d.name, cfg.Requested)
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case messageType(ack) == dhcpv4.MessageTypeNak:
+		d.naks++
+		d.p.Printf("%s: the DHCP server does not let it keep %s, so any address is asked for", d.name, cfg.Requested)
+		return nil, nil
+	}
+	return d.acquired(ack)
+}
+
+// acquired reads an ACK.
+func (d *dhcp4) acquired(ack *dhcpv4.DHCPv4) (*answer, error) {
+	a, err := parseAnswer(ack)
+	if err == nil {
+		a.lease.Acquired, a.lease.ClientID = time.Now(), d.clientID()
+	}
+	return a, err
+}
+
+// clientID is that of firmware and iPXE, type and MAC (RFC 2132, 9.14), so that
+// the server gives the same address again.
+func (d *dhcp4) clientID() []byte { return append([]byte{unix.ARPHRD_ETHER}, d.mac...) }
+
+// message makes what all messages have. The library's own constructors take the
+// transaction ID from the kernel's random numbers, and wait for minutes where
+// these are not ready this early; it needs to differ, not to be secret.
+func (d *dhcp4) message(cfg *Config, kind dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 	m := &dhcpv4.DHCPv4{
 		OpCode:       dhcpv4.OpcodeBootRequest,
 		HWType:       unix.ARPHRD_ETHER,
 		ClientHWAddr: d.mac,
-		Options:      dhcpv4.Options{},
+		Options: dhcpv4.Options{
+			byte(dhcpv4.OptionDHCPMessageType):        {byte(kind)},
+			byte(dhcpv4.OptionMaximumDHCPMessageSize): {maxMessage >> 8, maxMessage & 0xff},
+			byte(dhcpv4.OptionClientIdentifier):       d.clientID(),
+			byte(dhcpv4.OptionParameterRequestList): {
+				byte(dhcpv4.OptionSubnetMask),
+				byte(dhcpv4.OptionClasslessStaticRoute), // before the router (RFC 3442)
+				byte(dhcpv4.OptionRouter),
+				byte(dhcpv4.OptionDomainNameServer),
+				byte(dhcpv4.OptionHostName),
+				byte(dhcpv4.OptionDomainName),
+				byte(dhcpv4.OptionRootPath),
+				byte(dhcpv4.OptionInterfaceMTU),
+				byte(dhcpv4.OptionIPAddressLeaseTime),
+				byte(dhcpv4.OptionRenewTimeValue),
+				byte(dhcpv4.OptionRebindingTimeValue),
+				byte(dhcpv4.OptionServerIdentifier),
+				optionInitiatorName,
+			},
+		},
 	}
 	binary.BigEndian.PutUint32(m.TransactionID[:], rand.Uint32())
-	m.UpdateOption(dhcpv4.OptMessageType(dhcpv4.MessageTypeDiscover))
-	m.UpdateOption(dhcpv4.OptMaxMessageSize(maxMessage))
-	m.UpdateOption(dhcpv4.OptClientIdentifier(append([]byte{unix.ARPHRD_ETHER}, d.mac...)))
-	m.UpdateOption(dhcpv4.OptParameterRequestList(
-		dhcpv4.OptionSubnetMask,
-		dhcpv4.OptionClasslessStaticRoute, // before the router (RFC 3442)
-		dhcpv4.OptionRouter,
-		dhcpv4.OptionDomainNameServer,
-		dhcpv4.OptionHostName,
-		dhcpv4.OptionDomainName,
-		dhcpv4.OptionRootPath,
-		dhcpv4.OptionInterfaceMTU,
-		dhcpv4.OptionIPAddressLeaseTime,
-		dhcpv4.OptionServerIdentifier,
-		optionInitiatorName,
-	))
-	if hostname != "" {
-		m.UpdateOption(dhcpv4.OptHostName(hostname))
+	if cfg.Hostname != "" {
+		m.Options[byte(dhcpv4.OptionHostName)] = []byte(cfg.Hostname)
+	}
+	if cfg.VendorClass != "" {
+		m.Options[byte(dhcpv4.OptionClassIdentifier)] = []byte(cfg.VendorClass)
 	}
 	return m
 }
@@ -149,6 +200,10 @@ var errNoAnswer = errors.New("no answer")
 func (d *dhcp4) exchange(ctx context.Context, m *dhcpv4.DHCPv4, tries int, what string, accept func(*dhcpv4.DHCPv4) bool) (*dhcpv4.DHCPv4, error) {
 	for try := 0; tries == 0 || try < tries; try++ {
 		m.NumSeconds = uint16(min(time.Since(d.start)/time.Second, 65535))
+		m.SetUnicast()
+		if try%2 == 1 { // not every bridge and relay brings an answer to an address that nobody has yet
+			m.SetBroadcast()
+		}
 		delay := d.delay(try)
 		attempt, cancel := context.WithTimeout(ctx, delay)
 		if err := d.conn.send(m); err != nil {

@@ -15,7 +15,20 @@ import (
 
 // optionInitiatorName carries the initiator's name, as iPXE reads it; 203 is
 // one of the site-specific options (RFC 3942).
-const optionInitiatorName = dhcpv4.GenericOptionCode(203)
+const optionInitiatorName = 203
+
+// option returns an option's bytes, or nil. The library's own option codes and
+// values, as interfaces or as types of generic functions, would bring along how
+// each option is printed: 110 KB.
+func option(m *dhcpv4.DHCPv4, code byte) []byte { return m.Options[code] }
+
+// messageType returns option 53, or MessageTypeNone.
+func messageType(m *dhcpv4.DHCPv4) dhcpv4.MessageType {
+	if b := option(m, byte(dhcpv4.OptionDHCPMessageType)); len(b) == 1 {
+		return dhcpv4.MessageType(b[0])
+	}
+	return dhcpv4.MessageTypeNone
+}
 
 // answer is what a DHCP server gives.
 type answer struct {
@@ -31,8 +44,7 @@ type answer struct {
 // an error when the message gives no usable address; an option that makes no
 // sense is as if it were not there.
 func parseAnswer(m *dhcpv4.DHCPv4) (*answer, error) {
-	option := func(code dhcpv4.OptionCode) []byte { return m.Options.Get(code) }
-	server, ok := netip.AddrFromSlice(option(dhcpv4.OptionServerIdentifier))
+	server, ok := netip.AddrFromSlice(option(m, byte(dhcpv4.OptionServerIdentifier)))
 	if !ok || !isHost(server) {
 		return nil, errors.New("it names no server")
 	}
@@ -40,36 +52,53 @@ func parseAnswer(m *dhcpv4.DHCPv4) (*answer, error) {
 	if address = address.Unmap(); !ok || !isHost(address) {
 		return nil, fmt.Errorf("server %s gives the address %s", server, address)
 	}
-	bits, err := maskBits(option(dhcpv4.OptionSubnetMask))
+	bits, err := maskBits(option(m, byte(dhcpv4.OptionSubnetMask)))
 	if err != nil {
 		return nil, fmt.Errorf("server %s gives %s with %w", server, address, err)
 	}
-	duration := option(dhcpv4.OptionIPAddressLeaseTime)
+	duration := option(m, byte(dhcpv4.OptionIPAddressLeaseTime))
 	if len(duration) != 4 || binary.BigEndian.Uint32(duration) == 0 {
 		return nil, fmt.Errorf("server %s gives %s for no time", server, address)
 	}
 	a := &answer{
 		address:  netip.PrefixFrom(address, bits),
-		routes:   classlessRoutes(option(dhcpv4.OptionClasslessStaticRoute)),
-		dns:      addresses(option(dhcpv4.OptionDomainNameServer)),
-		hostname: text(option(dhcpv4.OptionHostName)),
+		routes:   classlessRoutes(option(m, byte(dhcpv4.OptionClasslessStaticRoute))),
+		dns:      addresses(option(m, byte(dhcpv4.OptionDomainNameServer))),
+		hostname: text(option(m, byte(dhcpv4.OptionHostName))),
 		lease: Lease{
 			Server:        server,
 			Duration:      time.Duration(binary.BigEndian.Uint32(duration)) * time.Second,
-			RootPath:      text(option(dhcpv4.OptionRootPath)),
-			InitiatorName: text(option(optionInitiatorName)),
-			Domain:        text(option(dhcpv4.OptionDomainName)),
+			RootPath:      text(option(m, byte(dhcpv4.OptionRootPath))),
+			InitiatorName: text(option(m, optionInitiatorName)),
+			Domain:        text(option(m, byte(dhcpv4.OptionDomainName))),
 		},
 	}
+	a.lease.Renew, a.lease.Rebind = timers(a.lease.Duration,
+		option(m, byte(dhcpv4.OptionRenewTimeValue)), option(m, byte(dhcpv4.OptionRebindingTimeValue)))
 	if a.routes == nil { // RFC 3442: with option 121, option 3 is ignored
-		if routers := addresses(option(dhcpv4.OptionRouter)); len(routers) > 0 {
+		if routers := addresses(option(m, byte(dhcpv4.OptionRouter))); len(routers) > 0 {
 			a.routes = []route{{netip.PrefixFrom(netip.IPv4Unspecified(), 0), routers[0]}}
 		}
 	}
-	if mtu := option(dhcpv4.OptionInterfaceMTU); len(mtu) == 2 {
+	if mtu := option(m, byte(dhcpv4.OptionInterfaceMTU)); len(mtu) == 2 {
 		a.mtu = int(binary.BigEndian.Uint16(mtu))
 	}
 	return a, nil
+}
+
+// timers returns T1 and T2: options 58 and 59 where they make sense, else a half
+// and seven eighths of the lease (RFC 2131, 4.4.5).
+func timers(lease time.Duration, t1, t2 []byte) (renew, rebind time.Duration) {
+	seconds := func(b []byte) time.Duration {
+		if len(b) != 4 {
+			return 0
+		}
+		return time.Duration(binary.BigEndian.Uint32(b)) * time.Second
+	}
+	if renew, rebind = seconds(t1), seconds(t2); 0 < renew && renew <= rebind && rebind <= lease {
+		return renew, rebind
+	}
+	return lease / 2, lease / 8 * 7
 }
 
 // isHost says whether an address can be one host's.

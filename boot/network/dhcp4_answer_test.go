@@ -96,7 +96,8 @@ func TestParseAnswer(t *testing.T) {
 			for _, add := range test.adds {
 				add(m)
 			}
-			want := &answer{address: prefix("10.9.0.50/24"), lease: Lease{Server: addr("10.9.0.1"), Duration: time.Hour}}
+			want := &answer{address: prefix("10.9.0.50/24"), lease: Lease{Server: addr("10.9.0.1"), Duration: time.Hour,
+				Renew: 30 * time.Minute, Rebind: 52*time.Minute + 30*time.Second}}
 			test.change(want)
 			got, err := parseAnswer(must(dhcpv4.FromBytes(m.ToBytes())))
 			if err != nil {

@@ -30,11 +30,16 @@ func TestDHCP(t *testing.T) {
 		res := w.mustUp(Config{MAC: must(net.ParseMAC("52:54:00:00:00:01")), DHCP: true, Peers: []netip.Addr{addr("192.0.2.1")}})
 		want := &Result{Name: "near0", Index: res.Index, MAC: must(net.ParseMAC("52:54:00:00:00:01")), Driver: "virtio_net",
 			MTU: 1420, Address: []netip.Prefix{prefix("10.9.0.55/24")}, Gateway: addr("10.9.0.1"),
-			DNS: []netip.Addr{addr("10.9.0.1"), addr("10.9.0.3")}, Hostname: "node5",
-			Lease: &Lease{Server: addr("10.9.0.1"), Duration: time.Hour, Domain: "example.org",
+			Routes: []Route{{prefix("0.0.0.0/0"), addr("10.9.0.1")}},
+			DNS:    []netip.Addr{addr("10.9.0.1"), addr("10.9.0.3")}, Hostname: "node5",
+			Lease: &Lease{Server: addr("10.9.0.1"), Duration: time.Hour, Renew: 30 * time.Minute, Rebind: 52*time.Minute + 30*time.Second,
+				Acquired: res.Lease.Acquired, ClientID: []byte{1, 0x52, 0x54, 0, 0, 0, 1}, Domain: "example.org",
 				RootPath: "iscsi:10.9.0.1::::iqn.2026-01.org.example:root", InitiatorName: "iqn.2026-01.org.example:node5"}}
 		if d := cmp.Diff(want, res, compareAddr); d != "" {
 			t.Errorf("result (-want +got):\n%s", d)
+		}
+		if res.Lease.Acquired.IsZero() {
+			t.Error("the lease has no beginning")
 		}
 		if d := cmp.Diff(state{Up: true, MTU: 1420, Addresses: []string{"10.9.0.55/24"},
 			Routes: []string{"default via 10.9.0.1", "10.9.0.0/24"}}, w.state()); d != "" {
@@ -331,4 +336,75 @@ func (w *world) server(answer func(m *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4) {
 			}
 		}
 	}()
+}
+
+// The address that firmware had is asked for, and nothing else (RFC 2131, 3.2).
+func TestDHCPReboot(t *testing.T) {
+	inNamespace(t, func(t *testing.T, w *world) {
+		var kinds []string
+		w.server(func(m *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4 {
+			kinds = append(kinds, m.MessageType().String()+" "+m.RequestedIPAddress().String()+" "+m.ClassIdentifier())
+			if m.ServerIdentifier() != nil {
+				t.Errorf("it names the server %s", m.ServerIdentifier())
+			}
+			return []*dhcpv4.DHCPv4{reply(m)}
+		})
+		res := w.mustUp(Config{Name: "near0", DHCP: true, Requested: addr("10.9.0.50"), VendorClass: "anaconda"})
+		if d := cmp.Diff([]string{"REQUEST 10.9.0.50 anaconda"}, kinds); d != "" || res.Address[0] != prefix("10.9.0.50/24") {
+			t.Errorf("address %s, messages (-want +got):\n%s", res.Address[0], d)
+		}
+	})
+}
+
+// A server that does not know of the address says nothing, and is asked for any;
+// each second message asks for an answer by broadcast.
+func TestDHCPRebootUnanswered(t *testing.T) {
+	inNamespace(t, func(t *testing.T, w *world) {
+		var messages []string
+		w.server(func(m *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4 {
+			messages = append(messages, m.MessageType().String()+" "+m.RequestedIPAddress().String()+" "+m.FlagsToString())
+			if len(messages) < 3 {
+				return nil
+			}
+			return []*dhcpv4.DHCPv4{reply(m)}
+		})
+		w.mustUp(Config{Name: "near0", DHCP: true, Requested: addr("10.9.0.57")})
+		if d := cmp.Diff([]string{"REQUEST 10.9.0.57 Unicast", "REQUEST 10.9.0.57 Broadcast", "DISCOVER 10.9.0.57 Unicast", "REQUEST 10.9.0.50 Unicast"}, messages); d != "" {
+			t.Errorf("messages (-want +got):\n%s", d)
+		}
+		if !w.log.said("no DHCP server says that it may keep 10.9.0.57") {
+			t.Errorf("lines %q", w.log.lines)
+		}
+	})
+}
+
+// A real server refuses an address of another network.
+func TestDHCPRebootRefused(t *testing.T) {
+	inNamespace(t, func(t *testing.T, w *world) {
+		w.dnsmasq(dhcpRange, "--dhcp-host=52:54:00:00:00:01,10.9.0.55")
+		res := w.mustUp(Config{Name: "near0", DHCP: true, Requested: addr("192.0.2.7")})
+		if res.Address[0] != prefix("10.9.0.55/24") || !w.log.said("does not let it keep 192.0.2.7") {
+			t.Errorf("address %s, lines %q", res.Address[0], w.log.lines)
+		}
+	})
+}
+
+func TestTimers(t *testing.T) {
+	seconds := func(n byte) []byte { return []byte{0, 0, 0, n} }
+	for _, test := range []struct {
+		name          string
+		t1, t2        []byte
+		renew, rebind time.Duration
+	}{
+		{"none", nil, nil, 40 * time.Second, 70 * time.Second},
+		{"both", seconds(10), seconds(20), 10 * time.Second, 20 * time.Second},
+		{"the wrong way round", seconds(20), seconds(10), 40 * time.Second, 70 * time.Second},
+		{"after the lease", seconds(10), seconds(90), 40 * time.Second, 70 * time.Second},
+		{"zero", seconds(0), seconds(0), 40 * time.Second, 70 * time.Second},
+		{"cut short", seconds(10)[:3], seconds(20), 40 * time.Second, 70 * time.Second},
+	} {
+		if renew, rebind := timers(80*time.Second, test.t1, test.t2); renew != test.renew || rebind != test.rebind {
+			t.Errorf("%s: %s, %s", test.name, renew, rebind)
+		}
+	}
 }

@@ -192,7 +192,7 @@ func (d *dhcp6) message(kind byte) message6 {
 
 func (d *dhcp6) send(m message6) error {
 	servers := netip.AddrFrom16([16]byte{0: 0xff, 1: 2, 13: 1, 15: 2}) // ff02::1:2, RFC 8415, 7.1
-	return d.conn.send(m.marshal(time.Since(d.start)), onLink(d.link, servers, server6Port))
+	return d.conn.send(m.marshal(time.Since(d.start)), linkAddr(d.link, servers, server6Port))
 }
 
 // exchange sends m until an answer comes that accept takes, at most tries

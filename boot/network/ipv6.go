@@ -43,48 +43,48 @@ func (cfg *Config) spares(version int) bool {
 // prepare6 sets the kernel up for IPv6 on the NIC; it must be done before the
 // link is set up, when the kernel makes the link-local address. Some of it is
 // only for now: restore ends that.
-func (n *nic) prepare6(cfg *Config) (restore func(), err error) {
-	var undo []func() error
-	restore = func() {
-		for _, u := range undo {
-			_ = u() // the NIC may be gone
-		}
-	}
-	if !cfg.auto6() && !n.localPeer(cfg) {
+func (h *host) prepare6(n *nic, cfg *Config) (restore func(), err error) {
+	restore = func() {}
+	local := n.localPeer(cfg)
+	if !cfg.auto6() && !local && !slices.ContainsFunc(cfg.Address, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
 		return restore, nil
 	}
-	set := func(name, value string) (back func() error, err error) {
-		file := filepath.Join("/proc/sys/net/ipv6/conf", n.name, name)
-		old, err := os.ReadFile(file)
-		if err == nil && strings.TrimSpace(string(old)) == value {
-			return func() error { return nil }, nil
-		}
-		if err == nil {
-			err = os.WriteFile(file, []byte(value), 0)
-		}
-		return func() error { return os.WriteFile(file, old, 0) }, err
+	dir := filepath.Join(h.procfs, "sys/net/ipv6/conf", n.name)
+	if _, err := os.Stat(dir); err != nil && cfg.Load != nil {
+		_ = cfg.Load("ipv6") // if there is none still, that shows below
 	}
-	lasting := [][2]string{{"disable_ipv6", "0"}}
-	if cfg.auto6() {
-		accept := "1"
-		if b, _ := os.ReadFile(filepath.Join("/proc/sys/net/ipv6/conf", n.name, "forwarding")); strings.TrimSpace(string(b)) == "1" {
-			accept = "2" // also on a router
-		}
-		lasting = [][2]string{{"accept_ra", accept}, {"autoconf", "1"}, {"disable_ipv6", "0"}}
+	if !cfg.auto6() && !local {
+		return restore, nil
 	}
-	for _, s := range lasting {
-		back, err := set(s[0], s[1])
-		if err != nil {
+	accept := "1"
+	if strings.TrimSpace(readFile(filepath.Join(dir, "forwarding"))) == "1" {
+		accept = "2" // also on a router
+	}
+	for _, s := range [...]struct {
+		name, value string
+		forRA, now  bool // only for router advertisements; only until the address is there
+	}{
+		{"accept_ra", accept, true, false}, {"autoconf", "1", true, false}, {"disable_ipv6", "0", false, false},
+		// The address is checked at once, not after a random second, and what has to
+		// be asked is asked from it meanwhile (RFC 4429). A kernel that cannot do
+		// without takes a second or two longer.
+		{"router_solicitation_delay", "0", false, true}, {"optimistic_dad", "1", false, true}, {"use_optimistic", "1", false, true},
+	} {
+		file := filepath.Join(dir, s.name)
+		before := strings.TrimSpace(readFile(file))
+		if s.forRA && !cfg.auto6() || before == s.value {
+			continue
+		}
+		err := os.WriteFile(file, []byte(s.value), 0)
+		back := func() error { return os.WriteFile(file, []byte(before), 0) }
+		switch {
+		case s.now && err == nil:
+			rest := restore
+			restore = func() { _ = back(); rest() } // the NIC may be gone
+		case !s.now && err != nil:
 			return restore, n.fail(err, "cannot have IPv6; check that the kernel has it (module ipv6; ipv6.disable= on its command line)")
-		}
-		n.onFailure(back)
-	}
-	// The address is checked at once, not after a random second, and what has to
-	// be asked is asked from it meanwhile (RFC 4429). A kernel that cannot do
-	// without takes a second or two longer.
-	for _, s := range [][2]string{{"router_solicitation_delay", "0"}, {"optimistic_dad", "1"}, {"use_optimistic", "1"}} {
-		if back, err := set(s[0], s[1]); err == nil {
-			undo = append(undo, back)
+		case !s.now:
+			n.onLinkFailure(back)
 		}
 	}
 	return restore, nil
@@ -141,7 +141,11 @@ func (w *watch6) automatic(ctx context.Context, cfg *Config, res *Result) error 
 	if err != nil {
 		return w.fail(err, "its IPv6 addresses cannot be read")
 	}
-	if have := s.global(address.usable); w.up() && len(have) > 0 {
+	// DHCPv6 alone takes none of a router's prefix for its own: these are not permanent.
+	own := func(a address) bool {
+		return a.usable() && (cfg.RA || a.Bits() == 128 || a.flags&unix.IFA_F_PERMANENT != 0)
+	}
+	if have := s.global(own); w.up() && len(have) > 0 {
 		w.p.Printf("%s has its IPv6 address already and is left as it is", w.name)
 		w.addresses, res.Gateway6 = append(w.addresses, have...), s.gateway
 		return nil

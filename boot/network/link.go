@@ -5,128 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// find waits until the NIC that cfg means is there.
-func (h host) find(ctx context.Context, cfg Config, p Progress) (link, error) {
-	who := "the only NIC"
-	switch {
-	case cfg.Name != "":
-		who = "NIC " + cfg.Name
-	case cfg.MAC != nil:
-		who = "NIC with MAC " + cfg.MAC.String()
-	}
-	var found *link
-	var present []link
-	start := time.Now()
-	err := await(ctx, p, who, cfg.LinkTimeout, func() (bool, error) {
-		var err error
-		if present, err = listLinks(); err != nil {
-			return false, err
-		}
-		found, err = h.choose(cfg, present)
-		return found != nil, err
-	})
-	var refused *Error
-	switch {
-	case err == nil:
-		return *found, nil
-	case errors.As(err, &refused):
-		return link{}, err
-	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-		return link{}, &Error{who, fmt.Sprintf("did not appear within %s; present: %s", seconds(cfg.LinkTimeout), h.describe(present)), err}
-	case ctx.Err() != nil:
-		return link{}, &Error{who, fmt.Sprintf("not there after %s; present: %s", seconds(time.Since(start)), h.describe(present)), err}
-	default:
-		return link{}, &Error{who, "cannot be looked for", err}
-	}
-}
-
-// choose picks the NIC that cfg means, or returns nil when it is not there. A
-// name may be that of any interface; a MAC only finds hardware, as a VLAN, a
-// bond and a bridge share theirs with a NIC.
-func (h host) choose(cfg Config, links []link) (*link, error) {
-	var fit []link
-	for _, l := range links {
-		switch {
-		case cfg.Name != "":
-			if l.name == cfg.Name {
-				return &l, nil
-			}
-		case !h.physical(l) || l.master != 0:
-			// A slave's addresses are its master's. This also picks the one
-			// of two that Hyper-V's netvsc or virtio's net_failover pair up.
-		case cfg.MAC == nil || bytes.Equal(l.mac, cfg.MAC) || bytes.Equal(l.permanent, cfg.MAC):
-			fit = append(fit, l)
-		}
-	}
-	switch {
-	case len(fit) == 0:
-		return nil, nil
-	case len(fit) == 1:
-		return &fit[0], nil
-	case cfg.MAC != nil:
-		return nil, &Error{"NIC with MAC " + cfg.MAC.String(),
-			"there is more than one: " + h.describe(fit) + "; name the one to use with ip=<interface>:…", nil}
-	default:
-		return nil, &Error{"the only NIC",
-			"there is more than one: " + h.describe(fit) + "; name the one to use with ip=<interface>:… or in the iBFT", nil}
-	}
-}
-
-// physical says whether the interface is a wired Ethernet NIC: hardware, and
-// not Wi-Fi.
-func (h host) physical(l link) bool {
-	if !l.ethernet {
-		return false
-	}
-	class := filepath.Join(h.sysfs, "class/net", l.name)
-	if _, err := os.Stat(filepath.Join(class, "device")); err != nil {
-		return false
-	}
-	_, err := os.Stat(filepath.Join(class, "phy80211"))
-	return err != nil
-}
-
-// driver returns the name of the driver of an interface, or "".
-func (h host) driver(name string) string {
-	to, err := os.Readlink(filepath.Join(h.sysfs, "class/net", name, "device/driver"))
-	if err != nil {
-		return ""
-	}
-	return filepath.Base(to)
-}
-
-// describe lists NICs for a person.
-func (h host) describe(links []link) string {
-	var list []string
-	for _, l := range links {
-		if !l.ethernet {
-			continue
-		}
-		s := l.name + " " + l.mac.String()
-		if d := h.driver(l.name); d != "" {
-			s += " (" + d + ")"
-		}
-		for _, m := range links {
-			if l.master != 0 && m.index == l.master {
-				s += ", part of " + m.name
-			}
-		}
-		list = append(list, s)
-	}
-	if list == nil {
-		return "none; check that the initramfs has the driver of the NIC"
-	}
-	return strings.Join(list, "; ")
-}
 
 // configured says whether the NIC is up and has what cfg asks for already.
 func (n *nic) configured(cfg Config) (bool, error) {
@@ -153,23 +37,49 @@ func (n *nic) configured(cfg Config) (bool, error) {
 	return len(cfg.Address) > 0, nil
 }
 
-// raise sets the MTU unless it is 0, and then the link up: some drivers take
-// the link down to change the MTU.
-func (n *nic) raise(mtu int) error {
+// raise sets the MAC and the MTU, unless they are nil and 0, and then the link
+// up: some drivers take the link down to change the MTU.
+func (n *nic) raise(mac net.HardwareAddr, mtu int) error {
+	if err := n.setMAC(mac); err != nil {
+		return n.fail(err, "cannot have MAC %s; check the MAC in ip=", mac)
+	}
 	if err := n.setMTU(mtu); err != nil {
 		return n.fail(err, "cannot have MTU %d; check the MTU in ip= and what the NIC can do", mtu)
 	}
 	if n.up() {
 		return nil
 	}
-	n.onFailure(func() error { return setUp(n.index, false) })
-	var err error
-	if n.link, err = getLink(n.index); err != nil {
-		return n.fail(err, "cannot be looked at")
+	index := n.index
+	n.onLinkFailure(func() error { return setUp(index, false) })
+	if err := n.look(); err != nil {
+		return err
 	}
 	if err := setUp(n.index, true); err != nil {
 		return n.fail(err, "cannot be brought up; check the kernel log, and that the initramfs has the firmware of the NIC")
 	}
+	return nil
+}
+
+// look takes notice of what the link is now.
+func (n *nic) look() error {
+	l, err := getLink(n.index)
+	if err != nil {
+		return n.fail(err, "cannot be looked at")
+	}
+	n.link = l
+	return nil
+}
+
+func (n *nic) setMAC(mac net.HardwareAddr) error {
+	if mac == nil || bytes.Equal(mac, n.mac) {
+		return nil
+	}
+	before := n.mac
+	if err := setMAC(n.index, mac); err != nil {
+		return err
+	}
+	n.onLinkFailure(func() error { return setMAC(n.index, before) })
+	n.mac = mac
 	return nil
 }
 
@@ -195,11 +105,16 @@ func (n *nic) setMTU(mtu int) error {
 	if mtu == 0 || mtu == n.mtu {
 		return nil
 	}
+	if n.lower != nil && mtu > n.lower.mtu { // a VLAN's is at most that of its link
+		if err := n.lower.setMTU(mtu); err != nil {
+			return err
+		}
+	}
 	before := n.mtu
 	if err := setMTU(n.index, mtu); err != nil {
 		return err
 	}
-	n.onFailure(func() error { return setMTU(n.index, before) })
+	n.onLinkFailure(func() error { return setMTU(n.index, before) })
 	n.mtu = mtu
 	return nil
 }
@@ -232,7 +147,7 @@ func (n *nic) awaitCarrier(ctx context.Context, limit time.Duration) error {
 // count as running yet: it had its carrier before it was set up, as virtio's
 // may, so the kernel started the queue as it set it up. It takes notice of such
 // a carrier as much as a second later (linkwatch_urgent_event).
-func (l link) ready(now link) bool {
+func (l *link) ready(now *link) bool {
 	return l.carrier && now.carrier && l.changes == now.changes
 }
 

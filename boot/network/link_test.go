@@ -19,7 +19,8 @@ func TestStatic(t *testing.T) {
 		res := w.mustUp(Config{Name: "near0", MTU: 1400, Address: []netip.Prefix{prefix("10.9.0.2/24")},
 			Gateway: addr("10.9.0.1"), Hostname: "node1", Peers: []netip.Addr{addr("192.0.2.1")}})
 		want := &Result{Name: "near0", Index: res.Index, MAC: must(net.ParseMAC("52:54:00:00:00:01")), Driver: "virtio_net",
-			MTU: 1400, Address: []netip.Prefix{prefix("10.9.0.2/24")}, Gateway: addr("10.9.0.1"), Hostname: "node1"}
+			MTU: 1400, Address: []netip.Prefix{prefix("10.9.0.2/24")}, Gateway: addr("10.9.0.1"), Hostname: "node1",
+			Routes: []Route{{prefix("0.0.0.0/0"), addr("10.9.0.1")}}}
 		if d := cmp.Diff(want, res, compareAddr); d != "" {
 			t.Errorf("result (-want +got):\n%s", d)
 		}
@@ -200,6 +201,15 @@ func TestAwaitOverrun(t *testing.T) {
 	})
 }
 
+func named(name string) *link { return linkNamed(must(listLinks()), name) }
+
+func pointers(links []link) (list []*link) {
+	for i := range links {
+		list = append(list, &links[i])
+	}
+	return list
+}
+
 func TestChoose(t *testing.T) {
 	mac := func(s string) net.HardwareAddr { return must(net.ParseMAC(s)) }
 	eth0 := link{name: "eth0", index: 2, mac: mac("52:54:00:00:00:01"), ethernet: true}
@@ -237,7 +247,7 @@ func TestChoose(t *testing.T) {
 		{"several", Config{}, []link{lo, eth0, eth1}, "more than one: eth0 52:54:00:00:00:01 (e1000e); eth1 52:54:00:00:00:02 (e1000e); name"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := h.choose(test.cfg, test.links)
+			got, err := h.choose(&test.cfg, pointers(test.links))
 			switch {
 			case err != nil:
 				if !strings.HasPrefix(test.want, "more than one") || !strings.Contains(err.Error(), test.want) {
@@ -267,8 +277,54 @@ func TestReady(t *testing.T) {
 		{"carrier went", link{carrier: true, changes: 1}, link{changes: 2}, false},
 		{"no carrier", link{}, link{}, false},
 	} {
-		if got := test.before.ready(test.now); got != test.want {
+		if got := test.before.ready(&test.now); got != test.want {
 			t.Errorf("%s: %t", test.name, got)
 		}
 	}
+}
+
+// With KeepLink a failure undoes what is beside the link alone, and the next
+// attempt finds the link up.
+func TestKeepLink(t *testing.T) {
+	inNamespace(t, func(t *testing.T, w *world) {
+		cfg := Config{Name: "near0", MTU: 1400, KeepLink: true, Address: []netip.Prefix{prefix("10.9.0.2/24"), prefix("fd09::2/64")},
+			SetMAC: must(net.ParseMAC("02:00:00:00:00:07")), Gateway: addr("fd09::2")}
+		if _, err := w.up(cfg); err == nil {
+			t.Fatal("no error")
+		}
+		if d := cmp.Diff(state{Up: true, MTU: 1400}, w.state()); d != "" {
+			t.Errorf("NIC (-want +got):\n%s", d)
+		}
+		before := must(getLink(named("near0").index))
+		cfg.Gateway = addr("fd09::1")
+		res := w.mustUp(cfg)
+		if after := must(getLink(res.Index)); after.changes != before.changes {
+			t.Errorf("the carrier went and came back: %d, then %d", before.changes, after.changes)
+		}
+		if res.MAC.String() != "02:00:00:00:00:07" {
+			t.Errorf("MAC %s", res.MAC)
+		}
+		ping(t, "10.9.0.1")
+	})
+}
+
+func TestSetMAC(t *testing.T) {
+	inNamespace(t, func(t *testing.T, w *world) {
+		cfg := Config{Name: "near0", SetMAC: must(net.ParseMAC("02:00:00:00:00:07")), DHCP: true, DHCPTimeout: 50 * time.Millisecond}
+		if _, err := w.up(cfg); err == nil {
+			t.Fatal("no error")
+		}
+		if l := named("near0"); l.mac.String() != "52:54:00:00:00:01" || l.up() {
+			t.Errorf("left behind: %+v", l)
+		}
+		w.dnsmasq(dhcpRange, "--dhcp-host=id:01:02:00:00:00:00:07,10.9.0.57")
+		cfg.DHCPTimeout = 0
+		if res := w.mustUp(cfg); res.MAC.String() != "02:00:00:00:00:07" || res.Address[0] != prefix("10.9.0.57/24") {
+			t.Errorf("result %+v", res)
+		}
+		cfg = Config{Name: "near0", SetMAC: must(net.ParseMAC("01:00:00:00:00:07"))}
+		if _, err := w.up(cfg); err == nil || !strings.Contains(err.Error(), "cannot have MAC 01:00:00:00:00:07") {
+			t.Errorf("error %v", err)
+		}
+	})
 }

@@ -79,7 +79,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, host: host{sysfs: t.TempDir(), retransmit: 40 * time.Millisecond, solicit: time.Second}, far: newNamespace(t), log: &progress{t: t}}
+	w := &world{t: t, host: host{sysfs: t.TempDir(), procfs: "/proc", retransmit: 40 * time.Millisecond, solicit: time.Second}, far: newNamespace(t), log: &progress{t: t}}
 	w.cable("near0", "far0", "52:54:00:00:00:01")
 	w.hardware("near0", "virtio_net")
 	w.farUp()

@@ -21,8 +21,18 @@ import (
 
 // Config says which NIC to bring up, and how.
 type Config struct {
-	Name string           // interface name; wins over MAC
-	MAC  net.HardwareAddr // nil with an empty Name: the only Ethernet NIC there is
+	Name string           // interface name, also an alternative one or the one that udev would give it; wins over MAC
+	MAC  net.HardwareAddr // nil with an empty Name and PCI: the only Ethernet NIC there is
+	PCI  string           // "0000:00:03.0": which one where the MAC is no NIC's or that of several
+
+	Bonds    []Bond           // a NIC that is a port of one is used through it; Name may be a bond's
+	VLAN     uint16           // its frames carry this tag; 0: none
+	VLANName string           // of the VLAN's interface; empty: "<NIC>.<VLAN>"
+	SetMAC   net.HardwareAddr // nil: it keeps its own
+
+	// Load loads the kernel module of a VLAN, a bond, IPv6: 8021q, bonding, ipv6. nil: it
+	// is there. An error that is fs.ErrNotExist may mean that it is built in.
+	Load func(module string) error
 
 	DHCP      bool // DHCPv4; the fields below then add to its answer
 	RA        bool // IPv6 addresses from router advertisements, and from DHCPv6 where these ask for it
@@ -32,13 +42,31 @@ type Config struct {
 	Address  []netip.Prefix // static, IPv4 or IPv6
 	Gateway  netip.Addr     // instead of the DHCP server's
 	Peers    []netip.Addr   // the portals: each gets a host route when nothing else leads to it
+	Routes   []Route        // more of them; those whose gateway is not on this link are left out
+	Narrow   bool           // no default route: the gateway serves the peers alone, each by a host route
+	Loose    bool           // another NIC is in the same subnet: each answers for its own address, and the peers go by this one
 	MTU      int            // 0: as it is, or as DHCP says
 	Hostname string         // sent in DHCP
+
+	Requested   netip.Addr // the address that DHCP once gave to firmware; not valid: not known
+	VendorClass string     // sent in DHCP, option 60
 
 	LinkTimeout time.Duration // for the device and for the carrier, each; 0: 60 s
 	DHCPTimeout time.Duration // also for DHCPv6; 0: 60 s
 	AutoTimeout time.Duration // for router advertisements; 0: 60 s
 	DADTimeout  time.Duration // for duplicate address detection; 0: 60 s
+
+	// KeepLink says that a failure leaves the link as it is: up, with its VLAN
+	// and its bond. Who tries again needs that, as a port of a switch that runs
+	// spanning tree starts over when the link goes down.
+	KeepLink bool
+}
+
+// Route is a route through the NIC; without gateway its destination is on the
+// link.
+type Route struct {
+	Destination netip.Prefix
+	Gateway     netip.Addr
 }
 
 // Result is the NIC as it stands now.
@@ -46,11 +74,15 @@ type Result struct {
 	Name     string
 	Index    int
 	MAC      net.HardwareAddr
-	Driver   string // empty for a NIC that is no hardware (VLAN, bond)
+	Driver   string   // empty for a NIC that is no hardware (VLAN, bond)
+	VLAN     uint16   // 0: none
+	Link     string   // the interface that the VLAN's frames go by
+	Ports    []string // of the bond that this is, or that the VLAN goes by
 	MTU      int
 	Address  []netip.Prefix
-	Gateway  netip.Addr
+	Gateway  netip.Addr // of the default route; not valid: none
 	Gateway6 netip.Addr // of router advertisements
+	Routes   []Route    // all of them but the kernel's own; one may stand twice
 	DNS      []netip.Addr
 	Hostname string  // as DHCP says, else as in Config
 	Lease    *Lease  // nil without DHCP, and where the NIC had its address already
@@ -62,9 +94,12 @@ type Result struct {
 // secret.
 type Lease struct {
 	Server        netip.Addr
-	Duration      time.Duration
-	RootPath      string // option 17
-	InitiatorName string // option 203
+	Acquired      time.Time     // by this machine's clock, which may be wrong yet
+	Duration      time.Duration // 1<<32 - 1 seconds are for ever
+	Renew, Rebind time.Duration // T1 and T2 (RFC 2131, 4.4.5), from Acquired on
+	ClientID      []byte        // option 61 as it was sent
+	RootPath      string        // option 17
+	InitiatorName string        // option 203
 	Domain        string
 }
 
@@ -99,24 +134,29 @@ func (e *Error) Unwrap() error { return e.Err }
 // that is any IPv4 address, and no other is asked for. Only where no route
 // leads to a peer does it get one.
 func Up(ctx context.Context, cfg Config, p Progress) (*Result, error) {
-	h := host{sysfs: "/sys", retransmit: time.Second, solicit: 4 * time.Second}
+	h := host{sysfs: "/sys", procfs: "/proc", retransmit: time.Second, solicit: 4 * time.Second}
 	return h.up(ctx, cfg, p)
 }
 
 // host is the machine that the NIC is in.
 type host struct {
 	sysfs      string        // where sysfs is mounted
+	procfs     string        // where procfs is
 	retransmit time.Duration // the first of DHCP's delays
 	solicit    time.Duration // how far apart router solicitations are
 }
 
 // nic is a NIC on its way up.
 type nic struct {
-	link      // as it was before it was set up, but for the MTU
+	*link     // as it was before it was set up, but for the MTU and the MAC
 	driver    string
+	lower     *nic     // what the VLAN goes by; nil: it is none
+	ports     []string // of the bond
 	addresses []netip.Prefix
+	routes    []Route
 	p         Progress
 	undo      []func() error // what it takes to leave it as it was, first thing first
+	keepLink  bool           // what is done to the link is not undone
 }
 
 func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err error) {
@@ -130,33 +170,46 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 		cfg.LinkTimeout = min(cfg.LinkTimeout, time.Until(end))
 		cfg.DHCPTimeout = min(cfg.DHCPTimeout, time.Until(end))
 	}
-	l, err := h.find(ctx, cfg, p)
-	if err != nil {
-		return nil, err
-	}
-	n := &nic{link: l, driver: h.driver(l.name), p: p}
+	n, err := h.base(ctx, &cfg, p)
 	defer func() {
 		if err != nil {
 			n.restore()
 		}
 	}()
+	if err != nil {
+		return nil, err
+	}
+	mac, lowest := cfg.SetMAC, n
+	if cfg.VLAN != 0 {
+		if err := n.raise(mac, max(n.mtu, cfg.MTU)); err != nil {
+			return nil, err
+		}
+		v, err := n.overVLAN(&cfg)
+		if err != nil {
+			return nil, err
+		}
+		n, mac = v, nil
+	}
 
 	kept, err := n.configured(cfg)
 	if err != nil {
 		return nil, err
 	}
-	restore6, err := n.prepare6(&cfg)
+	restore6, err := h.prepare6(n, &cfg)
 	defer restore6()
 	if err != nil {
 		return nil, err
 	}
 	if kept {
 		p.Printf("%s has its address already and is left as it is", n.name)
-	} else if err := n.raise(cfg.MTU); err != nil {
+	} else if err := n.raise(mac, cfg.MTU); err != nil {
 		return nil, err
 	}
 	if err := n.awaitCarrier(ctx, cfg.LinkTimeout); err != nil {
 		return nil, err
+	}
+	if cfg.Loose {
+		n.loosen(h.procfs)
 	}
 
 	res = &Result{Gateway: cfg.Gateway, Hostname: cfg.Hostname}
@@ -175,7 +228,8 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 		return nil, err
 	}
 	if !kept || !n.reaches(cfg.Peers) {
-		if res.Gateway, err = n.addRoutes(routes, cfg.Gateway); err != nil {
+		routes, gateway := n.wanted(routes, &cfg)
+		if res.Gateway, err = n.addRoutes(routes, gateway); err != nil {
 			return nil, err
 		}
 	}
@@ -185,7 +239,11 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 		}
 	}
 	res.Name, res.Index, res.MAC, res.Driver = n.name, n.index, n.mac, n.driver
-	res.MTU, res.Address = n.mtu, n.addresses
+	res.VLAN, res.Ports = cfg.VLAN, lowest.ports
+	if n != lowest {
+		res.Link = lowest.name
+	}
+	res.MTU, res.Address, res.Routes = n.mtu, n.addresses, n.routes
 	return res, nil
 }
 
@@ -217,10 +275,40 @@ func (h host) lease4(ctx context.Context, n *nic, cfg *Config, res *Result) ([]r
 	return a.routes, nil
 }
 
+// base returns the NIC that cfg means, or the bond that it is a port of, before
+// it is set up. It is never nil: it has what is to be undone.
+func (h host) base(ctx context.Context, cfg *Config, p Progress) (*nic, error) {
+	n := &nic{p: p, keepLink: cfg.KeepLink}
+	for i := range cfg.Bonds {
+		if b := &cfg.Bonds[i]; b.Name == cfg.Name || cfg.who() == theOnly && len(cfg.Bonds) == 1 {
+			return n, h.bond(ctx, cfg, b, n)
+		}
+	}
+	var err error
+	if n.link, err = h.find(ctx, cfg, p); err != nil {
+		return n, err
+	}
+	for i := range cfg.Bonds {
+		if b := &cfg.Bonds[i]; b.has(h, n.link) {
+			return n, h.bond(ctx, cfg, b, n)
+		}
+	}
+	n.driver = h.driver(n.name)
+	return n, nil
+}
+
 // onFailure notes how to take back what was just done.
 func (n *nic) onFailure(undo func() error) { n.undo = append(n.undo, undo) }
 
-// restore takes back what was done to the NIC, last thing first.
+// onLinkFailure is onFailure for what was done to the link itself.
+func (n *nic) onLinkFailure(undo func() error) {
+	if !n.keepLink {
+		n.onFailure(undo)
+	}
+}
+
+// restore takes back what was done to the NIC and what it stands on, last thing
+// first.
 func (n *nic) restore() {
 	for i := len(n.undo) - 1; i >= 0; i-- {
 		err := n.undo[i]()
@@ -228,6 +316,9 @@ func (n *nic) restore() {
 		if err != nil && !gone {
 			n.p.Printf("%s is not as it was before: %v", n.name, err)
 		}
+	}
+	if n.lower != nil {
+		n.lower.restore()
 	}
 }
 

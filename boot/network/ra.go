@@ -343,7 +343,7 @@ func (w *watch6) solicit() {
 	w.asked = time.Now()
 	const routerSolicitation = 133
 	message := []byte{routerSolicitation, 7: 0}
-	if err := w.routers.send(message, onLink(w.link, netip.IPv6LinkLocalAllRouters(), 0)); err != nil {
+	if err := w.routers.send(message, linkAddr(w.link, netip.IPv6LinkLocalAllRouters(), 0)); err != nil {
 		w.p.Printf("%s: router solicitation not sent: %v", w.name, err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"time"
 
@@ -15,31 +14,6 @@ import (
 
 // This file speaks rtnetlink(7) through the library's nl package alone: the
 // library's own links, addresses and routes weigh 320 KB more in the binary.
-
-// link is what RTM_GETLINK says of an interface.
-type link struct {
-	name      string
-	index     int
-	mtu       int
-	master    int // index of the bridge, bond or team it is part of; 0: none
-	mac       net.HardwareAddr
-	permanent net.HardwareAddr // the MAC it was made with; nil where the driver does not say
-	flags     uint32           // IFF_*
-	ethernet  bool
-	carrier   bool // also of a link that is not up
-	changes   int  // how often the carrier came or went
-}
-
-func (l link) up() bool { return l.flags&unix.IFF_UP != 0 }
-
-// running says that the link has carrier and that the kernel knows: it starts
-// the transmit queue when it takes notice of the carrier, and drops packets
-// before (net/core/link_watch.c). IFF_LOWER_UP is the carrier, IFF_RUNNING the
-// notice; the latter alone is also set where nothing is known of the link yet.
-func (l link) running() bool {
-	const want = unix.IFF_LOWER_UP | unix.IFF_RUNNING
-	return l.flags&want == want
-}
 
 // route is a route through the NIC; without via its destination is on the link.
 type route struct {
@@ -52,95 +26,6 @@ func (r route) String() string {
 		return r.to.String() + " via " + r.via.String()
 	}
 	return r.to.String()
-}
-
-// listLinks returns all interfaces.
-func listLinks() ([]link, error) {
-	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
-	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
-	msgs, err := dump(req, unix.RTM_NEWLINK)
-	if err != nil {
-		return nil, fmt.Errorf("list the interfaces: %w", err)
-	}
-	links := make([]link, 0, len(msgs))
-	for _, m := range msgs {
-		l, err := parseLink(m)
-		if err != nil {
-			return nil, err
-		}
-		links = append(links, l)
-	}
-	return links, nil
-}
-
-// getLink returns one interface.
-func getLink(index int) (link, error) {
-	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
-	req.AddData(linkMessage(index))
-	msgs, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
-	if err != nil {
-		return link{}, err
-	}
-	if len(msgs) == 0 {
-		return link{}, unix.ENODEV
-	}
-	return parseLink(msgs[0])
-}
-
-func linkMessage(index int) *nl.IfInfomsg {
-	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(index)
-	return msg
-}
-
-func parseLink(m []byte) (link, error) {
-	if len(m) < unix.SizeofIfInfomsg {
-		return link{}, fmt.Errorf("RTM_NEWLINK of %d bytes", len(m))
-	}
-	head := nl.DeserializeIfInfomsg(m)
-	l := link{index: int(head.Index), flags: head.Flags, ethernet: head.Type == unix.ARPHRD_ETHER}
-	attrs, err := nl.ParseRouteAttr(m[unix.SizeofIfInfomsg:])
-	if err != nil {
-		return link{}, fmt.Errorf("RTM_NEWLINK: %w", err)
-	}
-	for _, a := range attrs {
-		switch a.Attr.Type {
-		case unix.IFLA_IFNAME:
-			l.name = nl.BytesToString(a.Value)
-		case unix.IFLA_ADDRESS:
-			l.mac = a.Value
-		case unix.IFLA_PERM_ADDRESS:
-			l.permanent = a.Value
-		case unix.IFLA_MTU:
-			l.mtu = attrUint32(a.Value)
-		case unix.IFLA_MASTER:
-			l.master = attrUint32(a.Value)
-		case unix.IFLA_CARRIER:
-			l.carrier = len(a.Value) > 0 && a.Value[0] != 0
-		case unix.IFLA_CARRIER_CHANGES:
-			l.changes = attrUint32(a.Value)
-		}
-	}
-	return l, nil
-}
-
-// setUp sets IFF_UP or clears it.
-func setUp(index int, up bool) error {
-	msg := linkMessage(index)
-	msg.Change = unix.IFF_UP
-	if up {
-		msg.Flags = unix.IFF_UP
-	}
-	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
-	req.AddData(msg)
-	return run(req)
-}
-
-func setMTU(index, mtu int) error {
-	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
-	req.AddData(linkMessage(index))
-	req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu))))
-	return run(req)
 }
 
 // listAddresses returns the addresses of one interface that are valid beyond
@@ -264,8 +149,9 @@ func routeRequest(kind, flags, index int, r route) *nl.NetlinkRequest {
 }
 
 // routeTo asks the kernel how it would reach an address: through which gateway,
-// if any. Without a route the error is ENETUNREACH or EHOSTUNREACH.
-func routeTo(a netip.Addr) (via netip.Addr, err error) {
+// if any, and which interface. Without a route the error is ENETUNREACH or
+// EHOSTUNREACH.
+func routeTo(a netip.Addr) (via netip.Addr, index int, err error) {
 	msg := &nl.RtMsg{}
 	msg.Family = uint8(family(a))
 	msg.Dst_len = uint8(a.BitLen())
@@ -274,21 +160,24 @@ func routeTo(a netip.Addr) (via netip.Addr, err error) {
 	req.AddData(nl.NewRtAttr(unix.RTA_DST, a.AsSlice()))
 	msgs, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE)
 	if err != nil {
-		return netip.Addr{}, err
+		return netip.Addr{}, 0, err
 	}
 	if len(msgs) == 0 || len(msgs[0]) < unix.SizeofRtMsg {
-		return netip.Addr{}, errors.New("RTM_GETROUTE: no answer")
+		return netip.Addr{}, 0, errors.New("RTM_GETROUTE: no answer")
 	}
 	attrs, err := nl.ParseRouteAttr(msgs[0][unix.SizeofRtMsg:])
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("RTM_NEWROUTE: %w", err)
+		return netip.Addr{}, 0, fmt.Errorf("RTM_NEWROUTE: %w", err)
 	}
 	for _, at := range attrs {
-		if at.Attr.Type == unix.RTA_GATEWAY {
+		switch at.Attr.Type {
+		case unix.RTA_GATEWAY:
 			via, _ = netip.AddrFromSlice(at.Value)
+		case unix.RTA_OIF:
+			index = attrUint32(at.Value)
 		}
 	}
-	return via, nil
+	return via, index, nil
 }
 
 func family(a netip.Addr) int {

@@ -99,7 +99,7 @@ func (s *socket) poll() []byte {
 }
 
 // newSocket6 opens a socket of IPv6 on a NIC, at port unless it is 0.
-func newSocket6(l link, kind, protocol, port int) (*socket, error) {
+func newSocket6(l *link, kind, protocol, port int) (*socket, error) {
 	return newSocket(unix.AF_INET6, kind, protocol, func(fd int) error {
 		err := errors.Join(unix.BindToDevice(fd, l.name),
 			unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 255)) // RFC 4861, 4.1
@@ -111,7 +111,7 @@ func newSocket6(l link, kind, protocol, port int) (*socket, error) {
 	})
 }
 
-// onLink is an address of a link, for send.
-func onLink(l link, a netip.Addr, port int) unix.Sockaddr {
+// linkAddr is an address of a link, for send.
+func linkAddr(l *link, a netip.Addr, port int) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: port, ZoneId: uint32(l.index), Addr: a.As16()}
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/netip"
@@ -26,61 +24,39 @@ timeout 86400 s), scans the LUN and prints its disk. The NIC has to be up.
 // runLogin is rootlun login.
 func runLogin(args []string, stdout, stderr io.Writer) int {
 	cfg := session.Default()
-	flags := flag.NewFlagSet("login", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // an error is one line, below
-	flags.StringVar(&cfg.TargetName, "target", "", "the target's iSCSI `name`")
-	flags.StringVar(&cfg.InitiatorName, "initiator", "", "our iSCSI `name`")
-	portal := flags.String("portal", "", "the portal's `address`, with a port if it is not 3260")
-	lun := flags.Uint64("lun", 0, "the logical unit, as Linux counts it (decimal)")
-	timeout := flags.Duration("timeout", 30*time.Second, "how long to try")
-	credentials := flags.String("credentials", "", "a `file` with node.session.auth.* settings, one NAME = VALUE a line")
-	var params []string // read later: package flag's errors would show a secret
-	flags.Func("param", "an open-iscsi record setting, `NAME=VALUE`; may be repeated", func(s string) error {
-		params = append(params, s)
-		return nil
-	})
-	fail := func(code int, err error) int {
-		fmt.Fprintf(stderr, "rootlun login: %v\n", err)
-		if code == 2 {
-			fmt.Fprintln(stderr, "rootlun login --help tells more")
-		}
+	var lun uint64
+	var credentials string
+	timeout := 30 * time.Second
+	login := command{
+		name:  "login",
+		usage: loginUsage,
+		must:  []string{"target", "portal", "initiator"},
+		options: []option{
+			{"target", "NAME", "the target's iSCSI name", toText(&cfg.TargetName)},
+			{"initiator", "NAME", "our iSCSI name", toText(&cfg.InitiatorName)},
+			{"portal", "ADDRESS", "the portal's address, with a port if it is not 3260", func(s string) (err error) {
+				cfg.Portal, err = parsePortal(s)
+				return err
+			}},
+			{"lun", "N", "the logical unit, as Linux counts it; default 0", toNumber(&lun)},
+			{"timeout", "TIME", "how long to try; default 30s", toDuration(&timeout)},
+			{"credentials", "FILE", "node.session.auth.* settings, one NAME = VALUE a line", toText(&credentials)},
+			{"param", "NAME=VALUE", "an open-iscsi record setting; may be repeated", func(s string) error { return setParam(&cfg, s) }},
+		},
+	}
+	if code, ok := login.read(args, stdout, stderr); !ok {
 		return code
 	}
-	err := flags.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(stdout, loginUsage)
-		flags.SetOutput(stdout)
-		flags.PrintDefaults()
-		return 0
-	case err != nil:
-		return fail(2, err)
-	case flags.NArg() > 0:
-		return fail(2, fmt.Errorf("there is no argument %q", flags.Arg(0)))
-	}
-	for _, name := range []string{"target", "portal", "initiator"} {
-		if flags.Lookup(name).Value.String() == "" {
-			return fail(2, fmt.Errorf("--%s is missing", name))
+	if credentials != "" {
+		if err := readCredentials(&cfg, credentials, stderr); err != nil {
+			return login.fail(stderr, 2, err)
 		}
 	}
-	if cfg.Portal, err = parsePortal(*portal); err != nil {
-		return fail(2, err)
-	}
-	for _, p := range params {
-		if err := setParam(&cfg, p); err != nil {
-			return fail(2, fmt.Errorf("--param: %w", err))
-		}
-	}
-	if *credentials != "" {
-		if err := readCredentials(&cfg, *credentials); err != nil {
-			return fail(2, err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), *timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	disk, err := boot.Login(ctx, boot.NewConsole(stderr, start), cfg, *lun)
+	disk, err := boot.Login(ctx, boot.NewConsole(stderr, start), cfg, lun)
 	if err != nil {
-		return fail(1, err)
+		return login.fail(stderr, 1, err)
 	}
 	fmt.Fprintf(stdout, "/dev/%s\n", disk.Name)
 	return 0

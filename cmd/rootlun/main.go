@@ -21,9 +21,12 @@ var start = time.Now()
 
 const usage = `rootlun boots Linux from an iSCSI disk.
 
-usage:
+usage: rootlun COMMAND [OPTION…]; --help after a command tells more
   rootlun init      boot, as PID 1 of an initramfs (also when called as /init)
-  rootlun login     log in to a target and print its disk; --help tells more
+  rootlun login     log in to a target and print its disk
+  rootlun show      print what a boot would do, and which source says so
+  rootlun check     try what a boot would need, on the machine that runs
+  rootlun fw        print what the firmware says, and nothing else
   rootlun version   print the version
 `
 
@@ -38,6 +41,9 @@ func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 	verbs := map[string]verb{
 		"init":    runInit,
 		"login":   runLogin,
+		"show":    runShow,
+		"check":   runCheck,
+		"fw":      runFirmware,
 		"version": printVersion, "--version": printVersion,
 		"help": printUsage, "--help": printUsage, "-h": printUsage,
 	}

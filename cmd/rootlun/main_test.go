@@ -13,6 +13,10 @@ func TestDispatch(t *testing.T) {
 	if err := os.WriteFile(credentials, []byte("# CHAP\nnode.session.auth.username = me\nnode.session.auth.passwort = "+secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	binary := filepath.Join(filepath.Dir(credentials), "binary")
+	if err := os.WriteFile(binary, []byte("node.session.auth.password = \x00"+secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	// Each of these ends before anything is asked of the kernel.
 	login := func(more ...string) []string {
 		return append([]string{"rootlun", "login", "--target", "iqn.2026-01.net.example:a", "--initiator", "iqn.2026-01.net.example:b", "--portal", "192.0.2.1"}, more...)
@@ -29,17 +33,21 @@ func TestDispatch(t *testing.T) {
 		{[]string{"rootlun", "version"}, 0, "rootlun " + version + "\n", ""},
 		{[]string{"rootlun", "init"}, 2, "", "only PID 1"},
 		{[]string{"/init", "version"}, 2, "", "only PID 1"}, // the kernel's arguments are not ours
-		{[]string{"rootlun", "login", "--help"}, 0, "-credentials", ""},
+		{[]string{"rootlun", "login", "--help"}, 0, "--credentials FILE  ", ""},
 		{[]string{"rootlun", "login"}, 2, "", "--target is missing\nrootlun login --help tells more\n"},
 		{[]string{"rootlun", "login", "--bogus"}, 2, "", "bogus"},
-		{login("--lun", "x"), 2, "", `"x" for flag -lun`},
-		{login("extra"), 2, "", `there is no argument "extra"`},
+		{login("--lun", "x"), 2, "", "--lun: want a number"},
+		{login("extra"), 2, "", "argument 7 belongs to no option"},
+		{login(secret), 2, "", "argument 7"},
+		{login("--lun", secret), 2, "", "--lun: want a number"},
+		{login("--password=" + secret), 2, "", "there is no option --password\n"},
 		{login("--portal", "192.0.2"), 2, "", `the portal "192.0.2" is not ADDRESS`},
 		{login("--param", "node.session.queue_depth"), 2, "", "--param: want NAME=VALUE"},
 		{login("--param", "node.session.queue_depth=0"), 2, "", "want a number from 1"},
 		{login("--param", "node.session.auth.passwort="+secret), 2, "", "node.session.auth.passwort: this setting is not supported"},
-		{login("--credentials", credentials), 2, "", "credentials, line 3: node.session.auth.passwort: this setting is not supported"},
+		{login("--credentials", credentials), 2, "", `credentials, line 3: "node.session.auth.passwort": this setting is not supported`},
 		{login("--credentials", credentials+"0"), 2, "", "no such file"},
+		{login("--credentials", binary), 2, "", "binary, line 1: that is no text"},
 	} {
 		var stdout, stderr strings.Builder
 		code := dispatch(tt.argv, 2, &stdout, &stderr)

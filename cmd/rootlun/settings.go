@@ -1,12 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
+	"github.com/rootlun/rootlun/fw"
 	"github.com/rootlun/rootlun/session"
+	"github.com/rootlun/rootlun/session/login"
 )
 
 // setParam applies NAME=VALUE.
@@ -18,25 +23,26 @@ func setParam(cfg *session.Config, s string) error {
 	return cfg.Set(strings.TrimSpace(name), strings.TrimSpace(value))
 }
 
-// readCredentials applies the node.session.auth.* settings of a file, which is
-// how a secret stays out of the argument list.
-func readCredentials(cfg *session.Config, path string) error {
-	b, err := os.ReadFile(path)
+// readCredentials applies what a credential file has for the target, which is
+// how a secret stays out of the argument list. Warnings go to stderr.
+func readCredentials(cfg *session.Config, path string, stderr io.Writer) error {
+	c, warnings, err := fw.ReadCredentials(os.DirFS(filepath.Dir(path)), filepath.Base(path), path)
 	if err != nil {
 		return err
 	}
-	n := 0
-	for line := range strings.Lines(string(b)) {
-		n++
-		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
-			continue
-		}
-		if !strings.HasPrefix(line, "node.session.auth.") {
-			return fmt.Errorf("%s, line %d: want a node.session.auth.* setting", path, n)
-		}
-		if err := setParam(cfg, line); err != nil {
-			return fmt.Errorf("%s, line %d: %w", path, n, err)
-		}
+	for _, w := range warnings {
+		fmt.Fprintf(stderr, "rootlun login: %s\n", w)
 	}
+	h := c.For(cfg.TargetName)
+	if h == (fw.CHAP{}) {
+		return nil
+	}
+	var chap login.CHAP
+	if cfg.CHAP != nil { // --param has digests, say
+		chap = *cfg.CHAP
+	}
+	chap.Username, chap.Secret = cmp.Or(h.Username, chap.Username), cmp.Or(login.Secret(h.Password), chap.Secret)
+	chap.UsernameIn, chap.SecretIn = cmp.Or(h.UsernameIn, chap.UsernameIn), cmp.Or(login.Secret(h.PasswordIn), chap.SecretIn)
+	cfg.CHAP = &chap
 	return nil
 }

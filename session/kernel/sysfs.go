@@ -54,11 +54,11 @@ func (s Sysfs) Sessions() ([]uint32, error) {
 	for _, e := range entries {
 		if n, ok := strings.CutPrefix(e.Name(), "session"); ok {
 			if sid, err := strconv.ParseUint(n, 10, 32); err == nil {
-				sids = append(sids, uint32(sid))
+				at, _ := slices.BinarySearch(sids, uint32(sid))
+				sids = slices.Insert(sids, at, uint32(sid))
 			}
 		}
 	}
-	slices.Sort(sids)
 	return sids, nil
 }
 
@@ -91,6 +91,14 @@ func (s Sysfs) HostNo(sid uint32) (uint32, error) {
 	return uint32(n), nil
 }
 
+// TargetID returns the number of a session's target on its SCSI host: 0 with
+// software iSCSI, which has a host for each session.
+func (s Sysfs) TargetID(sid uint32) uint32 {
+	text, _ := s.SessionAttr(sid, "target_id")
+	n, _ := strconv.ParseUint(text, 10, 31) // -1: the session has none yet
+	return uint32(n)
+}
+
 // PinRecoveryTimeout sets how long the session's devices wait for a lost
 // connection, in whole seconds; negative is for ever. After it no
 // SESS_RECOVERY_TMO over netlink counts any more (store_priv_session_recovery_tmo).
@@ -105,9 +113,9 @@ func (s Sysfs) PinRecoveryTimeout(sid uint32, d time.Duration) error {
 
 // Scan has the kernel look for one logical unit, as it counts them. It returns
 // when the unit has answered, or a command's time has run out.
-func (s Sysfs) Scan(hostNo uint32, lun uint64) error {
+func (s Sysfs) Scan(hostNo, target uint32, lun uint64) error {
 	path := s.path("class/scsi_host", fmt.Sprintf("host%d", hostNo), "scan")
-	return writeAttr(path, fmt.Sprintf("0 0 %d", lun)) // channel, target, LUN
+	return writeAttr(path, fmt.Sprintf("0 %d %d", target, lun)) // channel, target, LUN
 }
 
 // Unit is a SCSI device of a session.
@@ -120,20 +128,20 @@ type Unit struct {
 	QueueDepth string
 }
 
-// UnitPath returns the part of a unit's folder that no other's has. Software
-// iSCSI has one channel and one target in each host (iscsi_tcp.c).
-func UnitPath(sid, hostNo uint32, lun uint64) string {
-	return fmt.Sprintf("session%d/target%d:0:0/%d:0:0:%d", sid, hostNo, hostNo, lun)
+// UnitPath returns the part of a unit's folder that no other's has. An iSCSI
+// host has one channel (scsi_transport_iscsi.c, iscsi_user_scan).
+func UnitPath(sid, hostNo, target uint32, lun uint64) string {
+	return fmt.Sprintf("session%d/target%d:0:%d/%d:0:%d:%d", sid, hostNo, target, hostNo, target, lun)
 }
 
 // Unit returns a session's logical unit; fs.ErrNotExist says that the kernel
 // knows none.
-func (s Sysfs) Unit(sid, hostNo uint32, lun uint64) (Unit, error) {
+func (s Sysfs) Unit(sid, hostNo, target uint32, lun uint64) (Unit, error) {
 	session, err := filepath.EvalSymlinks(s.session(sid, "device"))
 	if err != nil {
 		return Unit{}, err
 	}
-	u := Unit{Dir: filepath.Join(filepath.Dir(session), UnitPath(sid, hostNo, lun))}
+	u := Unit{Dir: filepath.Join(filepath.Dir(session), UnitPath(sid, hostNo, target, lun))}
 	if _, err := os.Stat(u.Dir); err != nil {
 		return Unit{}, err
 	}

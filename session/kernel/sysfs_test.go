@@ -24,6 +24,7 @@ func newSysfs(t *testing.T) Sysfs {
 		class + "/username":                                   "(null)\n",
 		class + "/password":                                   "<NULL>\n",
 		class + "/recovery_tmo":                               "120\n",
+		class + "/target_id":                                  "2\n",
 		session + "/target3:0:0/3:0:0:1/inquiry":              "\x00\x00\x05\x02",
 		session + "/target3:0:0/3:0:0:1/vendor":               "IET     \n",
 		session + "/target3:0:0/3:0:0:1/model":                "VIRTUAL-DISK    \n",
@@ -78,6 +79,9 @@ func TestSysfsReads(t *testing.T) {
 	if err != nil || host != 3 {
 		t.Errorf("host %d, error %v", host, err)
 	}
+	if got, none := s.TargetID(7), s.TargetID(12); got != 2 || none != 0 {
+		t.Errorf("targets %d and %d, want 2 and 0", got, none)
+	}
 	for name, want := range map[string]string{"targetname": "iqn.2001-04.com.example:disk", "username": "", "password": ""} {
 		got, err := s.SessionAttr(7, name)
 		if err != nil || got != want {
@@ -104,7 +108,7 @@ func TestUnit(t *testing.T) {
 		{0, Unit{Qualifier: 1, Type: 12}, ""},
 	}
 	for _, test := range tests {
-		u, err := s.Unit(7, 3, test.lun)
+		u, err := s.Unit(7, 3, 0, test.lun)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +121,7 @@ func TestUnit(t *testing.T) {
 			t.Errorf("LUN %d (-want +got):\n%s", test.lun, diff)
 		}
 	}
-	if _, err := s.Unit(7, 3, 5); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.Unit(7, 3, 0, 5); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("LUN 5: error %v, want fs.ErrNotExist", err)
 	}
 }
@@ -136,10 +140,10 @@ func TestSysfsWrites(t *testing.T) {
 			t.Errorf("%v is written as %q, want %q", d, got, want)
 		}
 	}
-	if err := s.Scan(3, 16385); err != nil {
+	if err := s.Scan(3, 2, 16385); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := readAttr(s.path("class/scsi_host/host3/scan")); got != "0 0 16385" {
+	if got, _ := readAttr(s.path("class/scsi_host/host3/scan")); got != "0 2 16385" {
 		t.Errorf("scan is %q", got)
 	}
 	if err := s.PinRecoveryTimeout(8, 0); !errors.Is(err, fs.ErrNotExist) {

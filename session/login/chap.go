@@ -3,21 +3,17 @@ package login
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
-	"crypto/rand"
-	"crypto/sha1"
-	"crypto/sha256"
-	"crypto/sha3"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"slices"
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/rootlun/rootlun/session/login/digest"
 	"github.com/rootlun/rootlun/session/pdu"
 )
 
@@ -48,28 +44,24 @@ func (a Algorithm) String() string {
 	return fmt.Sprintf("algorithm %d", int(a))
 }
 
-// hash returns a new hash, or nil for an unknown algorithm.
-func (a Algorithm) hash() hash.Hash {
+// hash returns the hash function, or nil for an unknown algorithm.
+func (a Algorithm) hash() func(message []byte) []byte {
 	switch a {
 	case MD5:
-		return md5.New()
+		return digest.MD5
 	case SHA1:
-		return sha1.New()
+		return digest.SHA1
 	case SHA256:
-		return sha256.New()
+		return digest.SHA256
 	case SHA3256:
-		return sha3.New256()
+		return digest.SHA3
 	}
 	return nil
 }
 
 // respond computes a CHAP response (RFC 1994, 4.1).
 func (a Algorithm) respond(id byte, secret Secret, challenge []byte) []byte {
-	h := a.hash()
-	h.Write([]byte{id})
-	h.Write([]byte(secret))
-	h.Write(challenge)
-	return h.Sum(nil)
+	return a.hash()(slices.Concat([]byte{id}, []byte(secret), challenge))
 }
 
 // isAuthKey tells whether key belongs to the security stage.
@@ -132,7 +124,7 @@ func (e *engine) authenticate(ctx context.Context) error {
 	// the digest (RFC 7143, 9.2.1: responses cannot serve both directions).
 	ownID := byte(id) + 1
 	own := make([]byte, len(response))
-	if _, err := rand.Read(own); err != nil {
+	if _, err := unix.Getrandom(own, 0); err != nil { // all of so few bytes: random(7)
 		return e.authErrorf("no random challenge: %v", err)
 	}
 	keys = append(keys, pdu.Pair{Key: "CHAP_I", Value: strconv.Itoa(int(ownID))}, pdu.Pair{Key: "CHAP_C", Value: encodeBinary(own)})
@@ -149,7 +141,7 @@ func (e *engine) authenticate(ctx context.Context) error {
 		return e.authErrorf("the target sent a bad CHAP_R: %v", err)
 	case bytes.Equal(got, response):
 		return e.authErrorf("the target sent our own response back: it does not know its secret")
-	case subtle.ConstantTimeCompare(got, e.algorithm.respond(ownID, chap.SecretIn, own)) != 1:
+	case !equal(got, e.algorithm.respond(ownID, chap.SecretIn, own)):
 		return e.authErrorf("the target could not prove itself: its secret is not the one configured for it")
 	}
 	return nil
@@ -187,4 +179,13 @@ func decodeBinary(s string) ([]byte, error) {
 		return nil, fmt.Errorf("%d bytes, expected 1 to %d", len(b), maxBinary)
 	}
 	return b, nil
+}
+
+// equal compares in a time that does not tell where a and b differ.
+func equal(a, b []byte) bool {
+	var difference byte
+	for i := range min(len(a), len(b)) {
+		difference |= a[i] ^ b[i]
+	}
+	return difference == 0 && len(a) == len(b)
 }

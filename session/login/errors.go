@@ -143,7 +143,7 @@ func (e *engine) redirect(resp pdu.LoginResponse) error {
 		if p.Key != "TargetAddress" {
 			continue
 		}
-		host, port, err := parseAddress(p.Value)
+		host, port, _, err := ParseAddress(p.Value)
 		if err != nil {
 			return e.protocolErrorf("redirect: %w", err)
 		}
@@ -155,14 +155,20 @@ func (e *engine) redirect(resp pdu.LoginResponse) error {
 // defaultPort is iSCSI's (RFC 7143, 13.8).
 const defaultPort = 3260
 
-// parseAddress reads a TargetAddress, host[:port][,portal-group-tag] (RFC 7143,
-// 13.8). An IPv6 address without brackets, as tgt writes it, is read as one with
-// a port where both parts make sense: fec0::99:3260.
-func parseAddress(s string) (host string, port uint16, err error) {
+// ParseAddress reads a TargetAddress, host[:port][,portal-group-tag] (RFC 7143,
+// 13.8); tag is -1 where there is none. An IPv6 address without brackets, as tgt
+// writes it, is read as one with a port where both parts make sense:
+// fec0::99:3260.
+func ParseAddress(s string) (host string, port uint16, tag int, err error) {
 	bad := fmt.Errorf("TargetAddress=%.100q, expected host[:port][,tag]", s)
-	addr, tag, tagged := strings.Cut(s, ",")
-	if _, err := strconv.ParseUint(tag, 10, 16); tagged && err != nil {
-		return "", 0, bad
+	addr, group, tagged := strings.Cut(s, ",")
+	tag = -1
+	if tagged {
+		n, err := strconv.ParseUint(group, 10, 16)
+		if err != nil {
+			return "", 0, 0, bad
+		}
+		tag = int(n)
 	}
 	isV6 := func(s string) bool {
 		ip, err := netip.ParseAddr(s)
@@ -174,12 +180,12 @@ func parseAddress(s string) (host string, port uint16, err error) {
 	case strings.HasPrefix(addr, "["):
 		end := strings.IndexByte(addr, ']')
 		if end < 0 || !isV6(addr[1:end]) {
-			return "", 0, bad
+			return "", 0, 0, bad
 		}
 		host = addr[1:end]
 		if rest := addr[end+1:]; rest != "" {
 			if rest[0] != ':' {
-				return "", 0, bad
+				return "", 0, 0, bad
 			}
 			digits = rest[1:]
 		}
@@ -193,9 +199,9 @@ func parseAddress(s string) (host string, port uint16, err error) {
 	}
 	n, err := strconv.ParseUint(digits, 10, 16)
 	if err != nil || n == 0 || !isV6(host) && !isHostName(host) {
-		return "", 0, bad
+		return "", 0, 0, bad
 	}
-	return host, uint16(n), nil
+	return host, uint16(n), tag, nil
 }
 
 // isHostName tells whether s may be a DNS name or an IPv4 address.

@@ -1,0 +1,140 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/rootlun/rootlun/boot/network"
+	"github.com/rootlun/rootlun/fw"
+)
+
+func TestNetworkConfig(t *testing.T) {
+	prefix, addr := netip.MustParsePrefix, netip.MustParseAddr
+	mac := func(s string) net.HardwareAddr { m, _ := net.ParseMAC(s); return m }
+	bond := fw.Bond{Name: "bond0", Links: []string{"eth0", "52:54:00:00:00:02"}, Options: []fw.Param{{Name: "mode", Value: "1"}}, MTU: 9000}
+	bonds := []network.Bond{{Name: "bond0", Ports: bond.Links, Options: []network.Option{{Name: "mode", Value: "1"}}, MTU: 9000}}
+	static := func(index int, mac, address, gateway string) fw.NIC {
+		return fw.NIC{Index: index, MAC: mac, Address: []netip.Prefix{prefix(address)}, Gateway: addr(gateway)}
+	}
+	two := func(index int) *fw.Plan {
+		return &fw.Plan{
+			NICs:    []fw.NIC{static(index, "52:54:00:00:00:01", "10.1.0.2/24", "10.1.0.1"), static(index, "52:54:00:00:00:02", "10.2.0.2/24", "10.2.0.1")},
+			Targets: []fw.Target{{NIC: 1, Host: "192.0.2.2"}, {NIC: 0, Host: "192.0.2.1"}, {NIC: -1, Host: "disk.example"}},
+		}
+	}
+	same := two(-1)
+	same.NICs[1].Address[0] = prefix("10.1.0.3/24")
+
+	for _, test := range []struct {
+		name  string
+		plan  *fw.Plan
+		index int
+		want  network.Config
+	}{
+		{"firmware's VLAN, PCI address and old lease", &fw.Plan{NICs: []fw.NIC{{MAC: "52:54:00:00:00:01", PCI: "0000:00:03.0", VLAN: 5, DHCP: true,
+			Address: []netip.Prefix{prefix("10.5.0.7/24")}, Gateway: addr("10.5.0.1"), MTU: 1400, Hostname: "h"}}, Targets: []fw.Target{{Host: "10.5.0.1"}}}, 0,
+			network.Config{MAC: mac("52:54:00:00:00:01"), PCI: "0000:00:03.0", VLAN: 5, DHCP: true, Requested: addr("10.5.0.7"),
+				MTU: 1400, Hostname: "h", Peers: []netip.Addr{addr("10.5.0.1")}}},
+		{"vlan= over bond=", &fw.Plan{NICs: []fw.NIC{{Index: -1, Name: "storage", DHCP: true, SetMAC: "02:00:00:00:00:07"}},
+			VLANs: []fw.VLAN{{Name: "other", ID: 9, Link: "eth0"}, {Name: "storage", ID: 7, Link: "bond0"}}, Bonds: []fw.Bond{bond}}, 0,
+			network.Config{Name: "bond0", VLAN: 7, VLANName: "storage", Bonds: bonds, DHCP: true, SetMAC: mac("02:00:00:00:00:07")}},
+		{"no NIC in the plan", &fw.Plan{Targets: []fw.Target{{NIC: -1, Host: "10.5.0.1"}}}, -1,
+			network.Config{DHCP: true, Peers: []netip.Addr{addr("10.5.0.1")}}},
+		{"the firmware's NIC of the first target has the default route", two(0), 1,
+			network.Config{MAC: mac("52:54:00:00:00:02"), Address: []netip.Prefix{prefix("10.2.0.2/24")}, Gateway: addr("10.2.0.1"),
+				Peers: []netip.Addr{addr("192.0.2.2")}}},
+		{"the others have not", two(0), 0,
+			network.Config{MAC: mac("52:54:00:00:00:01"), Address: []netip.Prefix{prefix("10.1.0.2/24")}, Gateway: addr("10.1.0.1"),
+				Peers: []netip.Addr{addr("192.0.2.1")}, Narrow: true}},
+		{"the command line's all have, and share a subnet", same, 0,
+			network.Config{MAC: mac("52:54:00:00:00:01"), Address: []netip.Prefix{prefix("10.1.0.2/24")}, Gateway: addr("10.1.0.1"),
+				Peers: []netip.Addr{addr("192.0.2.1")}, Loose: true}},
+		{"rd.route=", &fw.Plan{NICs: []fw.NIC{{Name: "eth0", DHCP: true}, {Name: "eth1", DHCP: true}}, Routes: []fw.Route{
+			{Destination: prefix("198.51.100.0/24"), Gateway: addr("10.1.0.1")},
+			{Destination: prefix("203.0.113.0/24"), Gateway: addr("10.1.0.1"), Interface: "eth1"},
+			{Destination: prefix("192.0.2.0/24"), Interface: "eth0"},
+			{Destination: prefix("192.0.2.1/32")},
+		}}, 1, network.Config{Name: "eth1", DHCP: true, Routes: []network.Route{
+			{Destination: prefix("198.51.100.0/24"), Gateway: addr("10.1.0.1")}, {Destination: prefix("203.0.113.0/24"), Gateway: addr("10.1.0.1")}}}},
+	} {
+		nic := fw.NIC{DHCP: true}
+		if test.index >= 0 {
+			nic = test.plan.NICs[test.index]
+		}
+		got := networkConfig(test.plan, test.index, nic)
+		if d := cmp.Diff(test.want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); d != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, d)
+		}
+	}
+}
+
+// TestAskTarget: of NICs that are up, the first whose lease names a target
+// ends the search; with none the error has what each server lacks.
+func TestAskTarget(t *testing.T) {
+	const rootPath = "iscsi:192.0.2.1::::iqn.2026-01.net.example:disk"
+	lease := func(server, rootPath, initiator string) *network.Lease {
+		return &network.Lease{Server: netip.MustParseAddr(server), RootPath: rootPath, InitiatorName: initiator}
+	}
+	for _, tt := range []struct {
+		name   string
+		leases []*network.Lease
+		nic    int // of the target; -1: there is none
+		says   string
+	}{
+		{"the first", []*network.Lease{lease("192.0.2.8", rootPath, "iqn.2026-01.net.example:me"), lease("192.0.2.9", "", "")}, 0,
+			"plan: initiator iqn.2026-01.net.example:me, from DHCP (192.0.2.8)"},
+		{"the second", []*network.Lease{lease("192.0.2.8", "", ""), lease("192.0.2.9", rootPath, "")}, 1,
+			"plan: target iqn.2026-01.net.example:disk at 192.0.2.1:3260, LUN 0, no authentication, from DHCP (192.0.2.9)"},
+		{"none", []*network.Lease{lease("192.0.2.8", "", ""), lease("192.0.2.9", "/nfs", "")}, -1, `warning: DHCP (192.0.2.9): its root-path "/nfs" is not of iSCSI`},
+		{"an address that was there", []*network.Lease{lease("192.0.2.8", "", ""), nil}, -1, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var console strings.Builder
+			plan := &fw.Plan{AskDHCP: "root=dhcp", Initiator: fw.Initiator{Name: "iqn.2026-01.net.example:made", From: "the machine's UUID"}}
+			n := nicSet{console: NewConsole(&console, time.Now()), plan: plan, up: map[int]*network.Result{}, leases: map[int]error{}}
+			for i, l := range tt.leases {
+				plan.NICs = append(plan.NICs, fw.NIC{DHCP: true})
+				n.up[i] = &network.Result{Name: "eth" + string(rune('0'+i)), Lease: l}
+			}
+			for i := range n.up {
+				if i <= tt.nic || tt.nic < 0 {
+					n.leases[i] = n.takeLease(i, n.up[i])
+				}
+			}
+			err := n.askTarget(context.Background(), time.Minute)
+			if !strings.Contains(console.String(), tt.says) {
+				t.Errorf("the console does not say %q:\n%s", tt.says, &console)
+			}
+			if tt.nic >= 0 {
+				if err != nil || len(plan.Targets) != 1 || plan.Targets[0].NIC != tt.nic {
+					t.Errorf("%v, targets %+v", err, plan.Targets)
+				}
+				return
+			}
+			var step *StepError
+			if !errors.As(err, &step) || !step.Final || !strings.Contains(err.Error(), "DHCP (192.0.2.8): root=dhcp asks DHCP for the target, and this server names none") ||
+				!strings.Contains(err.Error(), "192.0.2.9") && !strings.Contains(err.Error(), "eth1 has its address without asking DHCP") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+func TestNICFrom(t *testing.T) {
+	for want, n := range map[string]fw.NIC{
+		"iBFT (ACPI)":                     {From: "iBFT (ACPI)", AddressFrom: "iBFT (ACPI)"},
+		"iBFT (ACPI), addresses from ip=": {From: "iBFT (ACPI)", AddressFrom: "ip="},
+	} {
+		if got := nicFrom(n); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

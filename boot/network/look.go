@@ -1,0 +1,61 @@
+package network
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// State is a NIC as it stands.
+type State struct {
+	Name    string
+	MAC     string
+	Driver  string // empty for a NIC that is no hardware
+	MTU     int
+	Up      bool
+	Carrier bool // means nothing of a NIC that is not up
+}
+
+// Look returns the NIC that cfg means: of a bond that is still to be made, its
+// first port. It changes nothing and waits for nothing.
+func Look(cfg Config) (*State, error) {
+	h := host{sysfs: "/sys"}
+	links, err := listLinks()
+	if err != nil {
+		return nil, &Error{cfg.who(), "cannot be looked for", err}
+	}
+	l, err := h.choose(&cfg, links)
+	for i := range cfg.Bonds {
+		if b := &cfg.Bonds[i]; b.Name == cfg.Name && l == nil && len(b.Ports) > 0 {
+			l, err = h.choose(b.port(b.Ports[0]), links)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if l == nil {
+		return nil, &Error{cfg.who(), "is not there; present: " + h.describe(links), nil}
+	}
+	return &State{
+		Name: l.name, MAC: l.mac.String(), Driver: h.driver(l.name), MTU: l.mtu, Up: l.up(), Carrier: l.flags&unix.IFF_LOWER_UP != 0,
+	}, nil
+}
+
+// RouteTo returns how the kernel would reach an address: by which interface, and
+// through which gateway, which is not valid for what is on the link. A zone is
+// the interface.
+func RouteTo(a netip.Addr) (nic string, via netip.Addr, err error) {
+	a = a.Unmap()
+	if a.Zone() != "" {
+		return a.Zone(), via, nil
+	}
+	via, index, err := routeTo(a)
+	if err != nil {
+		return "", via, err
+	}
+	l, err := getLink(index)
+	if err != nil {
+		return "", via, err
+	}
+	return l.name, via, nil
+}
