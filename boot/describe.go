@@ -130,7 +130,7 @@ func state(c *Console, version string, plan *fw.Plan, p *Path, init string) hand
 		Initiator: plan.Initiator.Name,
 		NIC:       stateNIC(p),
 		Target: handoff.Target{
-			Name: p.Target.Name, Portal: p.Target.Portal(), LUN: p.Target.LUN.Uint64(),
+			Name: p.Target.Name, Portal: p.Target.Portal(), LUN: p.Disk.LUN,
 			Auth: p.Target.Auth(), From: p.Target.From,
 		},
 		Session: handoff.Session{

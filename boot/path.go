@@ -14,6 +14,7 @@ import (
 
 	"github.com/rootlun/rootlun/boot/network"
 	"github.com/rootlun/rootlun/fw"
+	"github.com/rootlun/rootlun/ibft"
 	"github.com/rootlun/rootlun/session"
 	"github.com/rootlun/rootlun/session/login"
 )
@@ -148,7 +149,7 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 		if err != nil {
 			return nil, &configError{err}
 		}
-		s, disk, err := attach(ctx, c, initiator, cfg, t)
+		s, disk, err := attach(ctx, c, initiator, cfg, t, plan.Root)
 		if err != nil {
 			return nil, err
 		}
@@ -167,7 +168,7 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 	if err != nil {
 		return nil, &configError{err}
 	}
-	s, disk, err := logIn(ctx, c, initiator, cfg, t.LUN.Uint64())
+	s, disk, err := logIn(ctx, c, initiator, cfg, t, plan.Root)
 	if err != nil {
 		return nil, err
 	}
@@ -192,19 +193,19 @@ func Login(ctx context.Context, c *Console, cfg session.Config, lun uint64) (ses
 		return session.Disk{}, err
 	}
 	defer initiator.Close()
-	_, disk, err := logIn(ctx, c, initiator, cfg, lun)
+	_, disk, err := logIn(ctx, c, initiator, cfg, fw.Target{LUN: ibft.LUNFromUint64(lun)}, fw.Root{})
 	return disk, err
 }
 
 // logIn logs in and finds the disk. A session that has no disk is logged out
 // again.
-func logIn(ctx context.Context, c *Console, initiator *session.Initiator, cfg session.Config, lun uint64) (*session.Session, session.Disk, error) {
+func logIn(ctx context.Context, c *Console, initiator *session.Initiator, cfg session.Config, t fw.Target, root fw.Root) (*session.Session, session.Disk, error) {
 	s, err := initiator.Login(ctx, cfg)
 	if err != nil {
 		return nil, session.Disk{}, err
 	}
 	c.Step("login", "session %d: %s at %s, %s", s.SID, cfg.TargetName, cfg.Portal, authentication(s))
-	disk, err := s.Disk(ctx, lun)
+	disk, err := findDisk(ctx, c, s, t, root)
 	if err != nil {
 		if out := s.Logout(context.WithoutCancel(ctx)); out != nil {
 			c.Printf("warning: %v", out)
@@ -215,8 +216,31 @@ func logIn(ctx context.Context, c *Console, initiator *session.Initiator, cfg se
 	return s, disk, nil
 }
 
+// findDisk returns the disk of the target's LUN. Where no source names the LUN
+// and 0 is no disk (tgt's is a controller), it is the one that holds the root,
+// or the first.
+func findDisk(ctx context.Context, c *Console, s *session.Session, t fw.Target, root fw.Root) (session.Disk, error) {
+	disk, err := s.Disk(ctx, t.LUN.Uint64())
+	if !t.AnyLUN || !errors.Is(err, session.ErrNoLUN) {
+		return disk, err
+	}
+	disks, err := s.Disks(ctx)
+	if err != nil {
+		return session.Disk{}, err
+	}
+	disk = disks[0]
+	for _, d := range disks {
+		if _, err := lookForRoot(os.DirFS("/"), root, d.Name); err == nil {
+			disk = d
+			break
+		}
+	}
+	c.Printf("no LUN is named and LUN 0 is no disk: LUN %d is taken, of %d disks", disk.LUN, len(disks))
+	return disk, nil
+}
+
 // attach finds the disk of a session that is there already.
-func attach(ctx context.Context, c *Console, initiator *session.Initiator, cfg session.Config, t fw.Target) (*session.Session, session.Disk, error) {
+func attach(ctx context.Context, c *Console, initiator *session.Initiator, cfg session.Config, t fw.Target, root fw.Root) (*session.Session, session.Disk, error) {
 	sid, err := strconv.ParseUint(strings.TrimPrefix(t.Session, "session"), 10, 32)
 	if err != nil {
 		return nil, session.Disk{}, &configError{err}
@@ -226,7 +250,7 @@ func attach(ctx context.Context, c *Console, initiator *session.Initiator, cfg s
 		return nil, session.Disk{}, err
 	}
 	c.Step("login", "session %d is there already: %s at %s", s.SID, cfg.TargetName, cfg.Portal)
-	disk, err := s.Disk(ctx, t.LUN.Uint64())
+	disk, err := findDisk(ctx, c, s, t, root)
 	if err != nil {
 		return nil, session.Disk{}, err
 	}

@@ -128,6 +128,7 @@ func (r *report) parseTarget(s, from string) (portal, error) {
 	if t.LUN, err = r.parseLUN(lun); err != nil {
 		return t, err
 	}
+	t.AnyLUN = lun == ""
 	return t, r.checkName(t.Name)
 }
 

@@ -16,6 +16,7 @@ func options() cmp.Options {
 	return cmp.Options{
 		cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}),
 		cmpopts.EquateEmpty(),
+		cmpopts.IgnoreFields(Target{}, "AnyLUN"), // TestAnyLUN has it
 	}
 }
 
@@ -271,4 +272,31 @@ func FuzzNetroot(f *testing.F) {
 			t.Errorf("%q: the secret shows: %s", in, text)
 		}
 	})
+}
+
+// TestAnyLUN: LUN 0 that nobody names is not LUN 0 that somebody does.
+func TestAnyLUN(t *testing.T) {
+	const name = "iqn.2009-06.com.example:disk"
+	for line, want := range map[string]bool{
+		"netroot=iscsi:192.168.50.1::::" + name:                                                            true,
+		"netroot=iscsi:192.168.50.1:::0:" + name:                                                           false,
+		"netroot=iscsi:192.168.50.1:::1:" + name:                                                           false,
+		"root=iscsi:192.168.50.1:::" + name:                                                                true,
+		"iscsi_target_name=" + name + " iscsi_target_ip=192.168.50.1":                                      true,
+		"rd.iscsi.target.name=" + name + " rd.iscsi.target.ip=192.168.50.1 rd.iscsi.target.lun=0":          false,
+		"rd.iscsi.target.name=" + name + " rd.iscsi.target.ip=\"192.168.50.1 192.168.50.2\" rd.iscsi.mp=1": true,
+	} {
+		p, err := read(line + " rd.iscsi.initiator=iqn.2009-06.com.example:host")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, target := range p.Targets {
+			if target.AnyLUN != want {
+				t.Errorf("%s: AnyLUN is %v", line, target.AnyLUN)
+			}
+		}
+	}
+	if f := fromTable(table(), "iBFT"); f.targets[0].AnyLUN {
+		t.Error("the firmware's LUN is not taken at its word")
+	}
 }

@@ -118,7 +118,8 @@ type Target struct {
 	Host        string // portal: an address, or a name for the DNS
 	Port        uint16
 	LUN         ibft.LUN
-	NIC         int // index into Plan.NICs; -1: whichever has the route
+	AnyLUN      bool // no source names the LUN: where 0 is no disk, another is as good
+	NIC         int  // index into Plan.NICs; -1: whichever has the route
 	CHAP        *CHAP
 	Session     string // the session that an adapter or another program runs to it already, "session1"; empty: none
 	Valid, Boot bool   // the firmware's flags

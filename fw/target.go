@@ -9,14 +9,15 @@ import (
 
 // single is the target of rd.iscsi.target.*; several hosts are several paths.
 type single struct {
-	name   string
-	hosts  []string
-	port   uint16
-	lun    ibft.LUN
-	given  bool
-	broken bool   // what is missing was there, and wrong
-	place  string // for messages
-	from   string // for Target.From
+	name     string
+	hosts    []string
+	port     uint16
+	lun      ibft.LUN
+	lunGiven bool
+	given    bool
+	broken   bool   // what is missing was there, and wrong
+	place    string // for messages
+	from     string // for Target.From
 }
 
 var errNoServer = errors.New("the server is missing")
@@ -51,7 +52,7 @@ func (c *command) finishTargets() {
 	for _, host := range s.hosts {
 		if s.name != "" {
 			c.targets = append(c.targets, portal{Target: Target{
-				Index: -1, NIC: -1, Name: s.name, Host: host, Port: orDefault(s.port), LUN: s.lun,
+				Index: -1, NIC: -1, Name: s.name, Host: host, Port: orDefault(s.port), LUN: s.lun, AnyLUN: !s.lunGiven,
 				From: first(s.from, "rd.iscsi.target.name="),
 			}})
 		}
@@ -122,6 +123,7 @@ func setTargetPort(c *command, w word) (err error) {
 func setTargetLUN(c *command, w word) (err error) {
 	c.single.given = true
 	c.single.lun, err = c.parseLUN(w.value)
+	c.single.lunGiven = true
 	c.single.broken = c.single.broken || err != nil
 	return err
 }

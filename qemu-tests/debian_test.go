@@ -7,12 +7,12 @@ import (
 
 // TestInitramfsFile boots as Debian's initramfs would: the target and the
 // secrets stand in /etc/iscsi.initramfs, the network in the kernel's dialect,
-// and the root comes by its label. Such a file can't name a LUN: it is 0.
+// and the root comes by its label. Such a file can't name a LUN, and tgt's LUN 0
+// is no disk.
 func TestInitramfsFile(t *testing.T) {
 	s := newScene(t)
 	target := s.chapTarget(true)
-	target.LUN = 0
-	port := s.lio(target)
+	port := s.tgt(target)
 	m := s.machine("ip=:::::eth0:dhcp", "root=LABEL="+RootLabel, "rw")
 	m.Initrd = s.beside("etc/iscsi.initramfs", fmt.Sprintf(`# written by hand
 ISCSI_INITIATOR="%s"
@@ -25,5 +25,6 @@ ISCSI_IN_PASSWORD='%s'
 	report, console := s.boot(m)
 	checkRoot(t, report, console, port, target)
 	noSecret(t, console, target)
-	shows(t, console, "plan: initiator "+initiatorName+", from /etc/iscsi.initramfs", "mutual CHAP as "+target.Username+", from /etc/iscsi.initramfs")
+	shows(t, console, "plan: initiator "+initiatorName+", from /etc/iscsi.initramfs", "mutual CHAP as "+target.Username+", from /etc/iscsi.initramfs",
+		"LUN 0 is no disk: LUN 1 is taken, of 1 disks")
 }

@@ -21,6 +21,7 @@ import (
 type Machine struct {
 	Dir     string   // where its console.log and its report go
 	Kernel  string   // empty: the machine boots from its NIC
+	UEFI    string   // a folder of MakeOVMF, from which it boots in place of Kernel
 	Initrd  string   // with Kernel
 	Cmdline []string // kernel parameters beside those of the consoles
 	ACPI    string   // a file with an ACPI table that its firmware publishes
@@ -65,10 +66,14 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 		"-serial", "file:" + filepath.Join(m.Dir, "report"),
 	}
 	nic := cmp.Or(m.NIC, "virtio-net-pci") + ",netdev=net,mac=" + GuestMAC
-	if m.Kernel == "" {
-		nic += ",bootindex=1"
-	} else {
+	switch {
+	case m.UEFI != "":
+		args = append(args, uefiArgs(m.UEFI)...)
+		nic += NoROM
+	case m.Kernel != "":
 		args = append(args, "-kernel", m.Kernel, "-initrd", m.Initrd, "-append", cmdline(m.Cmdline))
+	default:
+		nic += ",bootindex=1"
 	}
 	if m.ACPI != "" {
 		args = append(args, "-acpitable", "file="+m.ACPI)

@@ -38,6 +38,38 @@ func (s *Session) Disk(ctx context.Context, lun uint64) (Disk, error) {
 	return disk, nil
 }
 
+// Disks scans all LUNs that the target reports and returns those that are
+// disks, in the order of their numbers, when their block devices are there, at
+// the latest when ctx ends or after a minute. ErrNoLUN says that there is none.
+// Errors are *OpError.
+func (s *Session) Disks(ctx context.Context) ([]Disk, error) {
+	a := &attempt{Session: s, start: time.Now()}
+	ctx, cancel := context.WithTimeout(ctx, diskTimeout)
+	defer cancel()
+	const op = "find a LUN that is a disk"
+	if err := s.scan(ctx, kernel.AllLUNs); err != nil {
+		return nil, a.failed(op, err)
+	}
+	luns, err := s.in.sys.LUNs(s.SID, s.HostNo, s.target)
+	if err != nil {
+		return nil, a.failed(op, err)
+	}
+	var disks []Disk
+	for _, lun := range luns {
+		disk, err := s.disk(ctx, lun)
+		switch {
+		case err == nil:
+			disks = append(disks, disk)
+		case !errors.Is(err, ErrNoLUN):
+			return nil, a.failed(op, err)
+		}
+	}
+	if disks == nil {
+		return nil, a.failed(op, ErrNoLUN)
+	}
+	return disks, nil
+}
+
 func (s *Session) disk(ctx context.Context, lun uint64) (Disk, error) {
 	events, err := kernel.ListenUevents() // before the scan: nothing is missed
 	if err != nil {
@@ -106,6 +138,9 @@ func (s *Session) scan(ctx context.Context, lun uint64) error {
 	}
 	if state != "LOGGED_IN" {
 		return fmt.Errorf("the session was lost: it is %s", state)
+	}
+	if lun == kernel.AllLUNs {
+		return nil
 	}
 	_, err = s.in.sys.Unit(s.SID, s.HostNo, s.target, lun)
 	if errors.Is(err, fs.ErrNotExist) {

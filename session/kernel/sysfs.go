@@ -111,10 +111,16 @@ func (s Sysfs) PinRecoveryTimeout(sid uint32, d time.Duration) error {
 	return writeAttr(s.session(sid, "recovery_tmo"), value)
 }
 
-// Scan has the kernel look for one logical unit, as it counts them. It returns
-// when the unit has answered, or a command's time has run out.
+// AllLUNs is what Scan takes for every unit that the target reports.
+const AllLUNs = ^uint64(0)
+
+// Scan has the kernel look for one logical unit, as it counts them, or for
+// AllLUNs. It returns when the unit has answered, or a command's time has run out.
 func (s Sysfs) Scan(hostNo, target uint32, lun uint64) error {
 	path := s.path("class/scsi_host", fmt.Sprintf("host%d", hostNo), "scan")
+	if lun == AllLUNs {
+		return writeAttr(path, fmt.Sprintf("0 %d -", target))
+	}
 	return writeAttr(path, fmt.Sprintf("0 %d %d", target, lun)) // channel, target, LUN
 }
 
@@ -156,6 +162,29 @@ func (s Sysfs) Unit(sid, hostNo, target uint32, lun uint64) (Unit, error) {
 	u.Model, _ = readAttr(filepath.Join(u.Dir, "model"))
 	u.QueueDepth, _ = readAttr(filepath.Join(u.Dir, "queue_depth"))
 	return u, nil
+}
+
+// LUNs returns the numbers of a session's units that the kernel knows, in their
+// order.
+func (s Sysfs) LUNs(sid, hostNo, target uint32) ([]uint64, error) {
+	session, err := filepath.EvalSymlinks(s.session(sid, "device"))
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(filepath.Join(filepath.Dir(session), filepath.Dir(UnitPath(sid, hostNo, target, 0))))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var luns []uint64
+	for _, e := range entries {
+		if text, ok := strings.CutPrefix(e.Name(), fmt.Sprintf("%d:0:%d:", hostNo, target)); ok {
+			if lun, err := strconv.ParseUint(text, 10, 64); err == nil {
+				at, _ := slices.BinarySearch(luns, lun)
+				luns = slices.Insert(luns, at, lun)
+			}
+		}
+	}
+	return luns, nil
 }
 
 // Block returns the name of a unit's block device, "" when it has none.
