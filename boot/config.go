@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -148,7 +149,10 @@ func (n *nicSet) bringUp(ctx context.Context, index int, portal netip.Addr) (*ne
 }
 
 func leadsTo(nic *network.Result, portal netip.Addr) bool {
-	if nic.Gateway.IsValid() {
+	if zone := portal.Zone(); zone != "" {
+		return zone == nic.Name || zone == strconv.Itoa(nic.Index)
+	}
+	if nic.Gateway.IsValid() || nic.Gateway6.IsValid() && portal.Is6() {
 		return true
 	}
 	for _, r := range nic.Routes {
@@ -157,7 +161,7 @@ func leadsTo(nic *network.Result, portal netip.Addr) bool {
 		}
 	}
 	for _, p := range nic.Address {
-		if p.Masked().Contains(portal.WithZone("")) {
+		if p.Masked().Contains(portal) {
 			return true
 		}
 	}
@@ -191,12 +195,16 @@ func (n *nicSet) from(nic *network.Result) string {
 // raise brings a NIC up. The address that DHCP once gave to the firmware is
 // still better than none when no server answers now.
 func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) {
-	nic := fw.NIC{DHCP: true}
+	nic := unplannedNIC(n.plan)
 	if index >= 0 {
 		nic = n.plan.NICs[index]
 	}
-	if what := notYet(nic); what != "" {
-		return nil, fmt.Errorf("NIC %s: %s can't be set up yet", planNIC(nic), what)
+	switch { // of a table: what the firmware asked of the network is asked again
+	case nic.Index < 0 || nic.DHCP:
+	case nic.Origin == "ra":
+		nic.RA = true
+	case nic.Origin == "dhcp" && slices.ContainsFunc(nic.Address, func(p netip.Prefix) bool { return p.Addr().Is6() }):
+		nic.RA, nic.DHCP6 = true, true
 	}
 	if nic.Name == "" && nic.MAC == "" && nic.PCI == "" { // which is the only one is known when all are there
 		select {
@@ -206,9 +214,9 @@ func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) 
 		}
 	}
 	result, err := network.Up(ctx, n.config(index, nic), n.console)
-	if err != nil && nic.DHCP && len(nic.Address) > 0 && ctx.Err() == nil {
-		n.console.Printf("warning: %v; going on with the firmware's own lease, %v", err, nic.Address)
-		nic.DHCP = false
+	if err != nil && (nic.DHCP || nic.RA || nic.DHCP6) && len(nic.Address) > 0 && ctx.Err() == nil {
+		n.console.Printf("warning: %v; going on with the firmware's own address, %v", err, nic.Address)
+		nic.DHCP, nic.RA, nic.DHCP6 = false, false, false
 		result, err = network.Up(ctx, n.config(index, nic), n.console)
 	}
 	if err == nil {
@@ -217,25 +225,24 @@ func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) 
 	return result, err
 }
 
+// unplannedNIC is the only NIC, where the plan has none: what it asks the network
+// for is of the portals' IP version.
+func unplannedNIC(plan *fw.Plan) fw.NIC {
+	for _, t := range plan.Targets {
+		if a, err := netip.ParseAddr(t.Host); err != nil || a.Is4() {
+			return fw.NIC{DHCP: true}
+		}
+	}
+	six := len(plan.Targets) > 0
+	return fw.NIC{DHCP: !six, RA: six, DHCP6: six}
+}
+
 // config is networkConfig with what only a running boot has: modules, and
 // another attempt after one that failed.
 func (n *nicSet) config(index int, nic fw.NIC) network.Config {
 	cfg := networkConfig(n.plan, index, nic)
 	cfg.Load, cfg.KeepLink = n.load, true
 	return cfg
-}
-
-// notYet names what a NIC needs and boot/network has not learnt; empty: nothing.
-func notYet(nic fw.NIC) string {
-	switch {
-	case nic.DHCP6:
-		return "DHCPv6"
-	case nic.RA:
-		return "an address from router advertisements"
-	case nic.LinkLocal && len(nic.Address) == 0 && !nic.DHCP:
-		return "a link-local address alone"
-	}
-	return ""
 }
 
 // peers returns the portals that a NIC may lead to.
@@ -251,21 +258,27 @@ func peers(plan *fw.Plan, index int) (addrs []netip.Addr) {
 // networkConfig turns a NIC of the plan into what boot/network takes.
 func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 	cfg := network.Config{
-		Name: nic.Name, PCI: nic.PCI, VLAN: nic.VLAN, DHCP: nic.DHCP, Address: nic.Address, Gateway: nic.Gateway,
+		Name: nic.Name, PCI: nic.PCI, VLAN: nic.VLAN, DHCP: nic.DHCP, RA: nic.RA, DHCP6: nic.DHCP6, LinkLocal: nic.LinkLocal,
 		MTU: nic.MTU, Hostname: nic.Hostname, VendorClass: plan.VendorClass,
 		LinkTimeout: max(plan.Timeouts.Link, plan.Timeouts.Carrier), DHCPTimeout: plan.Timeouts.DHCP,
+		AutoTimeout: plan.Timeouts.Auto, DADTimeout: plan.Timeouts.DAD,
 		Narrow: isNarrow(plan, index), Loose: sharesSubnet(plan, index),
 	}
 	if n := plan.Timeouts.Tries; n > 1 && cfg.DHCPTimeout < 24*time.Hour {
 		cfg.DHCPTimeout = cmp.Or(cfg.DHCPTimeout, time.Minute) * time.Duration(n)
 	}
-	if nic.DHCP { // what stands beside it is an old answer
-		for _, a := range nic.Address {
-			if a.Addr().Is4() {
-				cfg.Requested = a.Addr()
-			}
+	// What stands beside what is asked of the network is an old answer.
+	asked := func(a netip.Addr) bool { return a.Is4() && nic.DHCP || a.Is6() && (nic.RA || nic.DHCP6) }
+	for _, p := range nic.Address {
+		switch {
+		case !asked(p.Addr()):
+			cfg.Address = append(cfg.Address, p)
+		case p.Addr().Is4():
+			cfg.Requested = p.Addr()
 		}
-		cfg.Address, cfg.Gateway = nil, netip.Addr{}
+	}
+	if !asked(nic.Gateway) {
+		cfg.Gateway = nic.Gateway
 	}
 	for _, v := range plan.VLANs {
 		if nic.Name == v.Name {

@@ -104,6 +104,9 @@ func describeNIC(r *network.Result) string {
 	if r.Gateway.IsValid() {
 		s += " via " + r.Gateway.String()
 	}
+	if r.Gateway6.IsValid() {
+		s += " via " + r.Gateway6.String()
+	}
 	if r.Lease != nil {
 		s += fmt.Sprintf(", lease of %.4g h from %s", r.Lease.Duration.Hours(), r.Lease.Server)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -157,6 +158,9 @@ func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics
 	nic, err := nics.bringUp(ctx, t.NIC, cfg.Portal.Addr())
 	if err != nil {
 		return nil, err
+	}
+	if a := cfg.Portal.Addr(); a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "" { // a table has no room for the zone
+		cfg.Portal = netip.AddrPortFrom(a.WithZone(nic.Name), cfg.Portal.Port())
 	}
 	cfg.InitiatorName = plan.Initiator.Name // which DHCP may have named only now
 	wait()

@@ -14,12 +14,14 @@ import (
 )
 
 // addAddress gives the NIC an address. One that it has already stays as it is.
+// An IPv6 address is not checked for duplicates: somebody gave it to this
+// machine, and firmware has used it; the check would cost every boot a second.
 func (n *nic) addAddress(p netip.Prefix) error {
 	a := p.Addr()
 	if !p.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() {
 		return n.fail(nil, "%s is no address for a NIC; check the address and its prefix length", p)
 	}
-	switch err := newAddress(n.index, p); {
+	switch err := newAddress(n.index, p, unix.IFA_F_NODAD); {
 	case err == nil:
 		n.onFailure(func() error { return delAddress(n.index, p) })
 	case !errors.Is(err, unix.EEXIST):

@@ -159,7 +159,6 @@ func TestMoreRoutes(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(test.name, " ", "_"), func(t *testing.T) {
 			inNamespace(t, func(t *testing.T, w *world) {
-				w.host.procfs = "/proc"
 				test.cfg.Name, test.cfg.Address = "near0", []netip.Prefix{prefix("10.9.0.2/24")}
 				res := w.mustUp(test.cfg)
 				if d := cmp.Diff(test.want, w.state().Routes); d != "" {
@@ -186,7 +185,6 @@ func TestDHCPNarrow(t *testing.T) {
 // The switches of a shared subnet are set, and set back on failure.
 func TestLoose(t *testing.T) {
 	inNamespace(t, func(t *testing.T, w *world) {
-		w.host.procfs = "/proc"
 		read := func() string {
 			s := ""
 			for _, name := range []string{"rp_filter", "arp_ignore", "arp_announce"} {

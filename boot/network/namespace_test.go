@@ -79,7 +79,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, host: host{sysfs: t.TempDir(), retransmit: 40 * time.Millisecond}, far: newNamespace(t), log: &progress{t: t}}
+	w := &world{t: t, host: host{sysfs: t.TempDir(), procfs: "/proc", retransmit: 40 * time.Millisecond, solicit: time.Second}, far: newNamespace(t), log: &progress{t: t}}
 	w.cable("near0", "far0", "52:54:00:00:00:01")
 	w.hardware("near0", "virtio_net")
 	w.farUp()
@@ -109,13 +109,15 @@ func fakeDevice(t *testing.T, sysfs, name, driver string) {
 	}
 }
 
-// farUp brings the far end up with 10.9.0.1/24 and fd09::1/64.
+// farUp brings the far end up with 10.9.0.1/24 and fd09::1/64. Its link-local
+// address, from which a router speaks, is fe80::1.
 func (w *world) farUp() {
 	w.t.Helper()
 	w.far.do(func() {
 		l := must(netlink.LinkByName("far0"))
+		w.check(os.WriteFile("/proc/sys/net/ipv6/conf/far0/addr_gen_mode", []byte("1"), 0)) // none
 		w.check(netlink.LinkSetUp(l))
-		for _, a := range []string{"10.9.0.1/24", "fd09::1/64"} {
+		for _, a := range []string{"fe80::1/64", "10.9.0.1/24", "fd09::1/64"} {
 			addr := must(netlink.ParseAddr(a))
 			addr.Flags = unix.IFA_F_NODAD
 			w.check(netlink.AddrReplace(l, addr))
@@ -249,7 +251,7 @@ func (w *world) dnsmasq(options ...string) {
 		lines := bufio.NewScanner(out)
 		for told := false; lines.Scan(); {
 			w.t.Log(lines.Text())
-			if !told && strings.Contains(lines.Text(), "DHCP, IP range") {
+			if !told && (strings.Contains(lines.Text(), "IP range") || strings.Contains(lines.Text(), "router advertisement on")) {
 				told = true
 				serves <- true
 			}

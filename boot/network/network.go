@@ -32,11 +32,15 @@ type Config struct {
 	VLANName string           // of the VLAN's interface; empty: "<NIC>.<VLAN>"
 	SetMAC   net.HardwareAddr // nil: it keeps its own
 
-	// Load loads the kernel module of a VLAN or a bond: 8021q, bonding. nil: it
+	// Load loads the kernel module of a VLAN, a bond, IPv6: 8021q, bonding, ipv6. nil: it
 	// is there. An error that is fs.ErrNotExist may mean that it is built in.
 	Load func(module string) error
 
-	DHCP     bool           // DHCPv4; the fields below then add to its answer
+	DHCP      bool // DHCPv4; the fields below then add to its answer
+	RA        bool // IPv6 addresses from router advertisements, and from DHCPv6 where these ask for it
+	DHCP6     bool // DHCPv6; with RA only where that gives no address
+	LinkLocal bool // the IPv6 link-local address is enough
+
 	Address  []netip.Prefix // static, IPv4 or IPv6
 	Gateway  netip.Addr     // instead of the DHCP server's
 	Peers    []netip.Addr   // the portals: each gets a host route when nothing else leads to it
@@ -50,7 +54,9 @@ type Config struct {
 	VendorClass string     // sent in DHCP, option 60
 
 	LinkTimeout time.Duration // for the device and for the carrier, each; 0: 60 s
-	DHCPTimeout time.Duration // 0: 60 s
+	DHCPTimeout time.Duration // also for DHCPv6; 0: 60 s
+	AutoTimeout time.Duration // for router advertisements; 0: 60 s
+	DADTimeout  time.Duration // for duplicate address detection; 0: 60 s
 
 	// KeepLink says that a failure leaves the link as it is: up, with its VLAN
 	// and its bond. Who tries again needs that, as a port of a switch that runs
@@ -77,10 +83,12 @@ type Result struct {
 	MTU      int
 	Address  []netip.Prefix
 	Gateway  netip.Addr // of the default route; not valid: none
+	Gateway6 netip.Addr // of router advertisements
 	Routes   []Route    // all of them but the kernel's own; one may stand twice
 	DNS      []netip.Addr
-	Hostname string // as DHCP says, else as in Config
-	Lease    *Lease // nil without DHCP, and where the NIC had its address already
+	Hostname string  // as DHCP says, else as in Config
+	Lease    *Lease  // nil without DHCP, and where the NIC had its address already
+	Lease6   *Lease6 // nil without DHCPv6, and so
 }
 
 // Lease is what the DHCP server said beyond addresses. The strings hold no
@@ -128,7 +136,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // that is any IPv4 address, and no other is asked for. Only where no route
 // leads to a peer does it get one.
 func Up(ctx context.Context, cfg Config, p Progress) (*Result, error) {
-	h := host{sysfs: "/sys", procfs: "/proc", retransmit: time.Second}
+	h := host{sysfs: "/sys", procfs: "/proc", retransmit: time.Second, solicit: 4 * time.Second}
 	return h.up(ctx, cfg, p)
 }
 
@@ -137,6 +145,7 @@ type host struct {
 	sysfs      string        // where sysfs is mounted
 	procfs     string        // where procfs is
 	retransmit time.Duration // the first of DHCP's delays
+	solicit    time.Duration // how far apart router solicitations are
 }
 
 // nic is a NIC on its way up.
@@ -188,6 +197,11 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 	if err != nil {
 		return nil, err
 	}
+	restore6, err := h.prepare6(n, &cfg)
+	defer restore6()
+	if err != nil {
+		return nil, err
+	}
 	if kept {
 		p.Printf("%s has its address already and is left as it is", n.name)
 	} else if err := n.raise(mac, cfg.MTU); err != nil {
@@ -203,26 +217,17 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 	res = &Result{Gateway: cfg.Gateway, Hostname: cfg.Hostname}
 	var routes []route
 	if cfg.DHCP && !kept {
-		a, err := n.dhcp4(ctx, h.retransmit, cfg)
-		if err != nil {
+		if routes, err = h.lease4(ctx, n, &cfg, res); err != nil {
 			return nil, err
-		}
-		if cfg.MTU == 0 {
-			if err := n.leasedMTU(ctx, a.mtu, cfg.LinkTimeout); err != nil {
-				return nil, err
-			}
-		}
-		cfg.Address = append([]netip.Prefix{a.address}, cfg.Address...)
-		routes = a.routes
-		res.DNS, res.Lease = a.dns, &a.lease
-		if a.hostname != "" {
-			res.Hostname = a.hostname
 		}
 	}
 	for _, address := range cfg.Address {
 		if err := n.addAddress(address); err != nil {
 			return nil, err
 		}
+	}
+	if err := n.configure6(ctx, &h, &cfg, res); err != nil {
+		return nil, err
 	}
 	if !kept || !n.reaches(cfg.Peers) {
 		routes, gateway := n.wanted(routes, &cfg)
@@ -242,6 +247,34 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 	}
 	res.MTU, res.Address, res.Routes = n.mtu, n.addresses, n.routes
 	return res, nil
+}
+
+// lease4 asks DHCPv4 and puts the answer into cfg and res. It returns the routes
+// that came with it.
+func (h host) lease4(ctx context.Context, n *nic, cfg *Config, res *Result) ([]route, error) {
+	asked := *cfg
+	if cfg.spares(unix.AF_INET) {
+		asked.DHCPTimeout = min(cfg.DHCPTimeout, spareTimeout)
+	}
+	a, err := n.dhcp4(ctx, h.retransmit, asked)
+	switch {
+	case err != nil && cfg.spares(unix.AF_INET) && ctx.Err() == nil:
+		n.p.Printf("warning: %v; no portal needs it", err)
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	if cfg.MTU == 0 {
+		if err := n.leasedMTU(ctx, a.mtu, cfg.LinkTimeout); err != nil {
+			return nil, err
+		}
+	}
+	cfg.Address = append([]netip.Prefix{a.address}, cfg.Address...)
+	res.DNS, res.Lease = a.dns, &a.lease
+	if a.hostname != "" {
+		res.Hostname = a.hostname
+	}
+	return a.routes, nil
 }
 
 // base returns the NIC that cfg means, or the bond that it is a port of, before

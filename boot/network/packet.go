@@ -4,12 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"net"
 	"net/netip"
-	"os"
-	"syscall"
-	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"golang.org/x/sys/unix"
@@ -20,8 +16,7 @@ import (
 // but it and its libraries add 120 KB to the boot binary, and its
 // retransmission neither jitters nor tells.)
 type packetConn struct {
-	file  *os.File
-	raw   syscall.RawConn
+	*socket
 	index int
 	mac   net.HardwareAddr
 }
@@ -34,82 +29,40 @@ const (
 
 // openPacket opens a packet socket on the NIC of that index. Close it.
 func openPacket(index int, mac net.HardwareAddr) (*packetConn, error) {
-	protocol := int(binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff}))
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
+	s, err := newSocket(unix.AF_PACKET, unix.SOCK_DGRAM, int(protocolIP()), func(fd int) error {
+		return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: protocolIP(), Ifindex: index})
+	})
 	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
-	}
-	file := os.NewFile(uintptr(fd), "packet")
-	c := &packetConn{file: file, index: index, mac: mac}
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: uint16(protocol), Ifindex: index}); err != nil {
-		file.Close()
-		return nil, os.NewSyscallError("bind", err)
-	}
-	if c.raw, err = file.SyscallConn(); err != nil {
-		file.Close()
 		return nil, err
 	}
-	return c, nil
+	return &packetConn{s, index, mac}, nil
 }
 
-// Close closes the socket.
-func (c *packetConn) Close() error { return c.file.Close() }
+// protocolIP is ETH_P_IP in network byte order.
+func protocolIP() uint16 {
+	return binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff})
+}
 
 // send broadcasts m.
 func (c *packetConn) send(m *dhcpv4.DHCPv4) error {
-	b := datagram(m.ToBytes())
-	to := &unix.SockaddrLinklayer{
-		Protocol: binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff}),
-		Ifindex:  c.index, Halen: 6, Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
-	}
-	var err error
-	waitErr := c.raw.Write(func(fd uintptr) bool {
-		err = unix.Sendto(int(fd), b, 0, to)
-		return err != unix.EAGAIN
+	return c.socket.send(datagram(m.ToBytes()), &unix.SockaddrLinklayer{
+		Protocol: protocolIP(), Ifindex: c.index, Halen: 6, Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
 	})
-	return errors.Join(waitErr, os.NewSyscallError("sendto", err))
 }
 
 // receive returns the next answer to a message of that transaction that accept
 // takes, or ctx's error.
-func (c *packetConn) receive(ctx context.Context, xid dhcpv4.TransactionID, accept func(*dhcpv4.DHCPv4) bool) (*dhcpv4.DHCPv4, error) {
-	if err := c.file.SetReadDeadline(time.Time{}); err != nil {
-		return nil, err
-	}
-	ended := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		_ = c.file.SetReadDeadline(time.Unix(1, 0)) // long ago
-		close(ended)
+func (c *packetConn) receive(ctx context.Context, xid dhcpv4.TransactionID, accept func(*dhcpv4.DHCPv4) bool) (answer *dhcpv4.DHCPv4, err error) {
+	err = c.socket.receive(ctx, func(b []byte) bool {
+		m, err := dhcpv4.FromBytes(payload(b))
+		if err != nil || m.OpCode != dhcpv4.OpcodeBootReply || m.TransactionID != xid ||
+			!bytes.Equal(m.ClientHWAddr, c.mac) || !accept(m) {
+			return false
+		}
+		answer = m
+		return true
 	})
-	defer func() {
-		if !stop() {
-			<-ended // it must not set the deadline of the next call
-		}
-	}()
-	buf := make([]byte, maxMessage)
-	for {
-		var n int
-		var err error
-		waitErr := c.raw.Read(func(fd uintptr) bool {
-			n, _, err = unix.Recvfrom(int(fd), buf, 0)
-			return err != unix.EAGAIN
-		})
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case waitErr != nil:
-			return nil, waitErr
-		case err == unix.ENETDOWN || err == unix.EINTR: // the link was down for a moment
-			continue
-		case err != nil:
-			return nil, os.NewSyscallError("recvfrom", err)
-		}
-		m, err := dhcpv4.FromBytes(payload(buf[:n]))
-		if err == nil && m.OpCode == dhcpv4.OpcodeBootReply && m.TransactionID == xid &&
-			bytes.Equal(m.ClientHWAddr, c.mac) && accept(m) {
-			return m, nil
-		}
-	}
+	return answer, err
 }
 
 // datagram puts the headers of IPv4 (RFC 791, 3.1) and UDP (RFC 768) before a

@@ -30,64 +30,89 @@ func (r route) String() string {
 
 // listAddresses returns the addresses of one interface that are valid beyond
 // its link.
-func listAddresses(index int) ([]netip.Prefix, error) {
+func listAddresses(index int) (list []netip.Prefix, err error) {
+	all, err := allAddresses(unix.AF_UNSPEC, index)
+	for _, a := range all {
+		if a.scope < unix.RT_SCOPE_LINK {
+			list = append(list, a.Prefix)
+		}
+	}
+	return list, err
+}
+
+// address is what RTM_NEWADDR and RTM_DELADDR say.
+type address struct {
+	netip.Prefix
+	index int
+	scope uint8
+	flags uint32 // IFA_F_*
+}
+
+// allAddresses returns the addresses of that family of one interface.
+func allAddresses(family, index int) (list []address, err error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
-	req.AddData(nl.NewIfAddrmsg(unix.AF_UNSPEC))
+	req.AddData(nl.NewIfAddrmsg(family))
 	msgs, err := dump(req, unix.RTM_NEWADDR)
 	if err != nil {
 		return nil, fmt.Errorf("list the addresses: %w", err)
 	}
-	var addresses []netip.Prefix
 	for _, m := range msgs {
-		if len(m) < unix.SizeofIfAddrmsg {
-			return nil, fmt.Errorf("RTM_NEWADDR of %d bytes", len(m))
-		}
-		head := nl.DeserializeIfAddrmsg(m)
-		if int(head.Index) != index || head.Scope >= unix.RT_SCOPE_LINK {
-			continue
-		}
-		attrs, err := nl.ParseRouteAttr(m[unix.SizeofIfAddrmsg:])
+		a, err := parseAddress(m)
 		if err != nil {
-			return nil, fmt.Errorf("RTM_NEWADDR: %w", err)
+			return nil, err
 		}
-		// IPv4 has both attributes and IFA_LOCAL is ours; IPv6 has IFA_ADDRESS.
-		var local, address netip.Addr
-		for _, a := range attrs {
-			switch a.Attr.Type {
-			case unix.IFA_LOCAL:
-				local, _ = netip.AddrFromSlice(a.Value)
-			case unix.IFA_ADDRESS:
-				address, _ = netip.AddrFromSlice(a.Value)
-			}
-		}
-		if !local.IsValid() {
-			local = address
-		}
-		if p := netip.PrefixFrom(local, int(head.Prefixlen)); p.IsValid() {
-			addresses = append(addresses, p)
+		if a.index == index && a.IsValid() {
+			list = append(list, a)
 		}
 	}
-	return addresses, nil
+	return list, nil
+}
+
+func parseAddress(m []byte) (a address, err error) {
+	if len(m) < unix.SizeofIfAddrmsg {
+		return a, fmt.Errorf("RTM_NEWADDR of %d bytes", len(m))
+	}
+	head := nl.DeserializeIfAddrmsg(m)
+	attrs, err := nl.ParseRouteAttr(m[unix.SizeofIfAddrmsg:])
+	if err != nil {
+		return a, fmt.Errorf("RTM_NEWADDR: %w", err)
+	}
+	// IPv4 has both attributes and IFA_LOCAL is ours; IPv6 has IFA_ADDRESS.
+	a.index, a.scope, a.flags = int(head.Index), head.Scope, uint32(head.Flags)
+	var local, addr netip.Addr
+	for _, at := range attrs {
+		switch at.Attr.Type {
+		case unix.IFA_LOCAL:
+			local, _ = netip.AddrFromSlice(at.Value)
+		case unix.IFA_ADDRESS:
+			addr, _ = netip.AddrFromSlice(at.Value)
+		case unix.IFA_FLAGS:
+			a.flags = uint32(attrUint32(at.Value))
+		}
+	}
+	if !local.IsValid() {
+		local = addr
+	}
+	a.Prefix = netip.PrefixFrom(local, int(head.Prefixlen))
+	return a, nil
 }
 
 // newAddress adds an address, or returns EEXIST. It stays for ever, also when
 // DHCP leased it for less: nobody may be there to renew it, and the root
-// depends on it. An IPv6 address is usable at once (IFA_F_NODAD).
-func newAddress(index int, p netip.Prefix) error {
-	return run(addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, p))
+// depends on it. An IPv6 address is usable at once with IFA_F_NODAD in flags.
+func newAddress(index int, p netip.Prefix, flags uint8) error {
+	return run(addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, p, flags))
 }
 
 func delAddress(index int, p netip.Prefix) error {
-	return run(addressRequest(unix.RTM_DELADDR, 0, index, p))
+	return run(addressRequest(unix.RTM_DELADDR, 0, index, p, 0))
 }
 
-func addressRequest(kind, flags, index int, p netip.Prefix) *nl.NetlinkRequest {
+func addressRequest(kind, flags, index int, p netip.Prefix, addressFlags uint8) *nl.NetlinkRequest {
 	msg := nl.NewIfAddrmsg(family(p.Addr()))
 	msg.Prefixlen = uint8(p.Bits())
 	msg.Index = uint32(index)
-	if p.Addr().Is6() {
-		msg.Flags = unix.IFA_F_NODAD
-	}
+	msg.Flags = addressFlags
 	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
 	req.AddData(msg)
 	req.AddData(nl.NewRtAttr(unix.IFA_LOCAL, p.Addr().AsSlice()))
