@@ -1,7 +1,9 @@
-// Package network brings up the NIC that leads to the root: link, carrier,
-// addresses, routes, DHCP. It is the only user of the netlink and DHCP
+// Package network brings up the NIC that leads to the root: link, VLAN, bond,
+// carrier, addresses, routes, DHCP. It is the only user of the netlink and DHCP
 // libraries, and it waits by the kernel's netlink events. Beside netlink it
-// reads /sys/class/net.
+// reads /sys/class/net and /sys/bus/pci, and writes a bond's options
+// (/sys/class/net/NAME/bonding) and, where NICs share a subnet,
+// /proc/sys/net/ipv4/conf/NAME.
 //
 // Every error is an *Error. errors.Is finds context.DeadlineExceeded where a
 // wait ran out, context.Canceled where the caller gave up, and the kernel's
