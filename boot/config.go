@@ -195,7 +195,7 @@ func (n *nicSet) from(nic *network.Result) string {
 // raise brings a NIC up. The address that DHCP once gave to the firmware is
 // still better than none when no server answers now.
 func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) {
-	nic := unplannedNIC(n.plan)
+	nic := fw.NIC{DHCP: true}
 	if index >= 0 {
 		nic = n.plan.NICs[index]
 	}
@@ -223,18 +223,6 @@ func (n *nicSet) raise(ctx context.Context, index int) (*network.Result, error) 
 		n.console.Step("network", "%s", describeNIC(result))
 	}
 	return result, err
-}
-
-// unplannedNIC is the only NIC, where the plan has none: what it asks the network
-// for is of the portals' IP version.
-func unplannedNIC(plan *fw.Plan) fw.NIC {
-	for _, t := range plan.Targets {
-		if a, err := netip.ParseAddr(t.Host); err != nil || a.Is4() {
-			return fw.NIC{DHCP: true}
-		}
-	}
-	six := len(plan.Targets) > 0
-	return fw.NIC{DHCP: !six, RA: six, DHCP6: six}
 }
 
 // config is networkConfig with what only a running boot has: modules, and

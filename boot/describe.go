@@ -110,6 +110,9 @@ func describeNIC(r *network.Result) string {
 	if r.Lease != nil {
 		s += fmt.Sprintf(", lease of %.4g h from %s", r.Lease.Duration.Hours(), r.Lease.Server)
 	}
+	if r.Lease6 != nil && r.Lease6.Address.IsValid() {
+		s += fmt.Sprintf(", lease of %.4g h by DHCPv6", r.Lease6.Valid.Hours())
+	}
 	return s
 }
 
@@ -163,6 +166,8 @@ func stateNIC(p *Path) handoff.NIC {
 	}
 	if p.NIC.Gateway.IsValid() {
 		n.Gateway = p.NIC.Gateway.String()
+	} else if p.NIC.Gateway6.IsValid() {
+		n.Gateway = p.NIC.Gateway6.String()
 	}
 	if l := p.NIC.Lease; l != nil {
 		n.DHCP, n.Lease = l.Server.String(), int(l.Duration/time.Second)

@@ -227,6 +227,28 @@ func TestNoIP(t *testing.T) {
 	}
 }
 
+// TestNoIPv4: where all portals are IPv6, the NIC that nothing describes asks
+// for that; one that is an IPv4 address or a name leaves it at DHCP.
+func TestNoIPv4(t *testing.T) {
+	const six = "rd.iscsi.initiator=iqn.2009-06.dracut:host netroot=iscsi:[2001:db8::1]::::iqn.2009-06.dracut:six "
+	want := NIC{Index: -1, RA: true, DHCP6: true, Origin: "ra", From: "default", AddressFrom: "default"}
+	four := NIC{Index: -1, DHCP: true, Origin: "dhcp", From: "default", AddressFrom: "default"}
+	for line, want := range map[string]NIC{
+		six: want,
+		six + "netroot=iscsi:192.168.50.1::::iqn.2009-06.dracut:four":  four,
+		six + "netroot=iscsi:disk.example::::iqn.2009-06.dracut:named": four,
+		six + "ip=dhcp": {Index: -1, DHCP: true, Origin: "dhcp", From: "ip=", AddressFrom: "ip="},
+	} {
+		p, err := read(line)
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		if diff := cmp.Diff([]NIC{want}, p.NICs, options()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", line, diff)
+		}
+	}
+}
+
 func TestTargetNIC(t *testing.T) {
 	const nics = "ip=192.168.50.2:::24::eth0:none ip=192.168.60.2:::24::eth1:none rd.iscsi.initiator=iqn.2009-06.dracut:host ifname=a:52:54:00:12:34:56 "
 	for target, want := range map[string]int{

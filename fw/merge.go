@@ -68,6 +68,8 @@ func merge(c *command, creds Credentials, f firmware, m machine) (*Plan, error) 
 		}
 	}
 
+	p.defaultIPv6()
+
 	if len(p.Targets) > 0 || p.AskDHCP != "" {
 		for _, err := range f.errs {
 			p.Warnings = append(p.Warnings, err.Error())
@@ -229,6 +231,22 @@ func mergeNICs(c *command, f firmware, m machine, useFirmware bool) []NIC {
 		nics[i].AddressFrom = cmp.Or(nics[i].AddressFrom, nics[i].From)
 	}
 	return nics
+}
+
+// defaultIPv6 lets the NIC that nothing describes ask for IPv6 where all portals
+// are of that: a network without IPv4 would not answer DHCP.
+func (p *Plan) defaultIPv6() {
+	for _, t := range p.Targets {
+		if a, err := netip.ParseAddr(t.Host); err != nil || a.Is4() {
+			return
+		}
+	}
+	for i := range p.NICs {
+		if n := &p.NICs[i]; n.From == "default" && len(p.Targets) > 0 {
+			n.DHCP, n.RA, n.DHCP6 = false, true, true
+			n.Origin = n.origin()
+		}
+	}
 }
 
 // netdev returns the interface that a target of the command line is bound to.
