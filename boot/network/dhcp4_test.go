@@ -330,7 +330,7 @@ func (w *world) server(answer func(m *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4) {
 				continue
 			}
 			for _, a := range answer(m) {
-				if _, err := conn.WriteTo(a.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: 68}); err != nil {
+				if _, err := conn.WriteTo(a.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: 68}); err != nil && !errors.Is(err, net.ErrClosed) {
 					w.t.Errorf("answer: %v", err)
 				}
 			}
