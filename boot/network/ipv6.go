@@ -120,7 +120,7 @@ func (n *nic) configure6(ctx context.Context, h *host, cfg *Config, res *Result)
 		}
 	}
 	if local {
-		s, err := w.checked(ctx, cfg, (*state6).linkLocal)
+		s, err := w.checked(ctx, cfg, (*address).linkLocal)
 		if err != nil {
 			return err
 		}
@@ -173,7 +173,7 @@ func (w *watch6) automatic(ctx context.Context, cfg *Config, res *Result) error 
 	case s.flags&raOther != 0:
 		w.information(ctx, res)
 	}
-	if s, err = w.checked(ctx, cfg, (*state6).global); err != nil {
+	if s, err = w.checked(ctx, cfg, (*address).global); err != nil {
 		return err
 	}
 	if s, err = w.routed(ctx, cfg, s, auto); err != nil {
@@ -224,7 +224,7 @@ func (w *watch6) advertisement(ctx context.Context, cfg *Config, limit time.Dura
 	switch {
 	case err == nil, errors.As(err, &failed):
 		return s, err
-	case ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded):
+	case s == nil || ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded):
 		return nil, w.fail(err, "router advertisements cannot be awaited")
 	case ctx.Err() == nil && cfg.RA && cfg.DHCP6 && len(s.linkLocal((*address).sends)) > 0:
 		return s, nil // DHCPv6 may be there all the same
@@ -238,9 +238,9 @@ func (w *watch6) advertisement(ctx context.Context, cfg *Config, limit time.Dura
 // router says for a person what is known of routers.
 func (w *watch6) router(s *state6) string {
 	switch {
-	case s != nil && s.gateway.IsValid():
+	case s.gateway.IsValid():
 		return " (router " + s.gateway.String() + " gives none)"
-	case s != nil && s.flags&raReceived != 0:
+	case s.flags&raReceived != 0:
 		return " (a router gives none)"
 	}
 	return ""
@@ -279,9 +279,7 @@ func (w *watch6) managed(ctx context.Context, cfg *Config, limit time.Duration, 
 		case !errors.Is(err, unix.EEXIST):
 			return w.fail(err, "cannot have the address %s", p)
 		}
-		_, err = w.checked(ctx, cfg, func(s *state6, fit func(*address) bool) []netip.Prefix {
-			return slices.DeleteFunc(s.global(fit), func(q netip.Prefix) bool { return q != p })
-		})
+		_, err = w.checked(ctx, cfg, func(a *address) bool { return a.Prefix == p })
 		var duplicate *duplicateError
 		switch {
 		case err == nil:
@@ -334,23 +332,29 @@ func (w *watch6) servers(res *Result, dns []netip.Addr) {
 }
 
 // checked waits until duplicate address detection is over for the addresses
-// that of picks, and one of them is the NIC's.
-func (w *watch6) checked(ctx context.Context, cfg *Config, of func(*state6, func(*address) bool) []netip.Prefix) (*state6, error) {
+// that pick picks, and one of them is the NIC's.
+func (w *watch6) checked(ctx context.Context, cfg *Config, pick func(*address) bool) (*state6, error) {
 	limit := orMinute(ctx, cfg.DADTimeout)
 	s, err := w.await(ctx, "duplicate address detection on "+w.name, limit, func(s *state6) (bool, error) {
-		if len(of(s, (*address).checking)) > 0 {
-			return false, nil
-		}
-		if len(of(s, (*address).usable)) > 0 {
-			return true, nil
-		}
-		if d := of(s, (*address).duplicate); len(d) > 0 {
-			return false, w.inUse(d[0].Addr())
-		}
+		usable, taken := false, netip.Addr{}
 		if len(w.duplicates) > 0 {
-			return false, w.inUse(w.duplicates[0])
+			taken = w.duplicates[0]
 		}
-		return false, nil
+		for i := range s.addresses {
+			switch a := &s.addresses[i]; {
+			case !pick(a):
+			case a.checking():
+				return false, nil
+			case a.usable():
+				usable = true
+			case a.duplicate():
+				taken = a.Addr()
+			}
+		}
+		if !usable && taken.IsValid() {
+			return false, w.inUse(taken)
+		}
+		return usable, nil
 	})
 	var failed *Error
 	if err == nil || errors.As(err, &failed) {

@@ -99,8 +99,9 @@ func (h *host) noRouters() time.Duration { return 2*h.solicit + h.solicit/4 }
 func (w *watch6) await(ctx context.Context, what string, limit time.Duration, look func(*state6) (bool, error)) (*state6, error) {
 	bound, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	var done func()
-	for {
+	done := func() {}
+	defer func() { done() }()
+	for waiting := false; ; waiting = true {
 		s, err := getState6(w.index)
 		if err != nil {
 			return nil, err
@@ -108,9 +109,8 @@ func (w *watch6) await(ctx context.Context, what string, limit time.Duration, lo
 		if ok, err := look(s); ok || err != nil {
 			return s, err
 		}
-		if done == nil {
+		if !waiting {
 			done = w.p.Wait(what, limit)
-			defer done()
 		}
 		var again <-chan time.Time
 		if w.routers != nil && !s.gateway.IsValid() && len(s.linkLocal((*address).sends)) > 0 {

@@ -40,15 +40,22 @@ func (a *address) sends() bool {
 	return a.usable() || a.checking() && a.flags&unix.IFA_F_OPTIMISTIC != 0
 }
 
+func (a *address) linkLocal() bool { return a.Addr().IsLinkLocalUnicast() }
+func (a *address) global() bool    { return !a.linkLocal() }
+
 // global returns the addresses that are valid beyond the link and fit.
-func (s *state6) global(fit func(*address) bool) []netip.Prefix { return s.only(false, fit) }
+func (s *state6) global(fit func(*address) bool) []netip.Prefix {
+	return s.only((*address).global, fit)
+}
 
 // linkLocal returns the link-local addresses that fit.
-func (s *state6) linkLocal(fit func(*address) bool) []netip.Prefix { return s.only(true, fit) }
+func (s *state6) linkLocal(fit func(*address) bool) []netip.Prefix {
+	return s.only((*address).linkLocal, fit)
+}
 
-func (s *state6) only(linkLocal bool, fit func(*address) bool) (list []netip.Prefix) {
+func (s *state6) only(scope, fit func(*address) bool) (list []netip.Prefix) {
 	for i := range s.addresses {
-		if a := &s.addresses[i]; a.Addr().IsLinkLocalUnicast() == linkLocal && fit(a) {
+		if a := &s.addresses[i]; scope(a) && fit(a) {
 			list = append(list, a.Prefix)
 		}
 	}
