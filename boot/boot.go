@@ -57,13 +57,15 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 		ways.finish(0)
 		return plan, err
 	}
-	there, missing := ways.finish(pathGrace)
-	for _, t := range missing {
-		c.Printf("warning: target %s at %s is not there; the next system has to log in", t.Name, t.Portal())
+	all := ways.finish(pathGrace)
+	for _, p := range all {
+		if p.Session == nil {
+			c.Printf("warning: target %s at %s is not there; the next system has to log in", p.Target.Name, p.Target.Portal())
+		}
 	}
 	drivers.stop()
 	c.Step("handoff", "%s runs as PID 1", init)
-	if err := writeState(c, version, plan, path, there, missing, init); err != nil {
+	if err := writeState(c, version, plan, path, all, init); err != nil {
 		c.Printf("warning: %v", err)
 	}
 	if err := handoff.WriteNetwork("/run", interfaces(plan, path.NIC)); err != nil {

@@ -40,10 +40,11 @@ func loginCHAP(c fw.CHAP) *login.CHAP {
 	}
 }
 
-// peers returns the portals that a NIC may lead to.
+// peers returns the portals that a NIC is to lead to. Of several NICs it is not
+// known which one leads to a target that names none.
 func peers(plan *fw.Plan, index int) (addrs []netip.Addr) {
 	for _, t := range plan.Targets {
-		if addr, err := netip.ParseAddr(t.Host); err == nil && (t.NIC == index || t.NIC < 0) {
+		if addr, err := netip.ParseAddr(t.Host); err == nil && (t.NIC == index || t.NIC < 0 && len(plan.NICs) < 2) {
 			addrs = append(addrs, addr)
 		}
 	}

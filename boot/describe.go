@@ -121,12 +121,12 @@ func describeDisk(d session.Disk) string {
 }
 
 // writeState leaves the boot's story for the booted system.
-func writeState(c *Console, version string, plan *fw.Plan, p *Path, there []*Path, missing []fw.Target, init string) error {
-	s := state(c, version, plan, p, there, missing, init)
+func writeState(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, init string) error {
+	s := state(c, version, plan, p, all, init)
 	return s.Write(handoff.StateFile)
 }
 
-func state(c *Console, version string, plan *fw.Plan, p *Path, there []*Path, missing []fw.Target, init string) handoff.State {
+func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, init string) handoff.State {
 	seconds := func(d time.Duration) int { return int(d / time.Second) }
 	timers := p.Session.Config.Timers
 	s := handoff.State{
@@ -148,15 +148,15 @@ func state(c *Console, version string, plan *fw.Plan, p *Path, there []*Path, mi
 	if s.Session.Attached { // whoever made it has set these
 		s.Session = handoff.Session{SID: s.Session.SID, Attached: true}
 	}
-	for _, o := range there {
-		way := handoff.Path{Target: o.Target.Name, Portal: o.Target.Portal(), SID: o.Session.SID, Disk: o.Disk.Name}
+	for _, o := range all {
+		way := handoff.Path{Target: o.Target.Name, Portal: o.Target.Portal(), Disk: o.Disk.Name}
+		if o.Session != nil {
+			way.SID = o.Session.SID
+		}
 		if o.NIC != nil {
 			way.NIC = o.NIC.Name
 		}
 		s.Paths = append(s.Paths, way)
-	}
-	for _, t := range missing {
-		s.Paths = append(s.Paths, handoff.Path{Target: t.Name, Portal: t.Portal()})
 	}
 	for _, step := range c.Steps() {
 		s.Timeline = append(s.Timeline, handoff.Step{

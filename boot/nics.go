@@ -265,14 +265,14 @@ func (n *nicSet) leading(ctx context.Context, t fw.Target, portal netip.Addr) (n
 	var errs []error
 	n.await(ctx, func() bool {
 		nic, errs = nil, nil
-		open := false
+		open, own := false, n.own(t)
 		for i := range n.plan.NICs {
 			s := n.states[i]
-			if s == nil || t.NIC >= 0 && t.NIC != i {
+			if s == nil || own && t.NIC != i {
 				continue
 			}
 			switch r := s.result; {
-			case r != nil && (t.NIC >= 0 || onLink(r, portal)):
+			case r != nil && (own || onLink(r, portal)):
 				nic = r
 				return true
 			case r != nil && (!portal.IsValid() || leadsTo(r, portal)):
@@ -301,6 +301,24 @@ func (n *nicSet) leading(ctx context.Context, t fw.Target, portal netip.Addr) (n
 		errs = []error{&configError{errors.New("no NIC was to lead to it")}}
 	}
 	return nil, errors.Join(errs...)
+}
+
+// own says whether a target goes by one certain NIC. The caller holds the lock.
+func (n *nicSet) own(t fw.Target) bool {
+	return t.NIC >= 0 && (n.states[t.NIC] == nil || !n.states[t.NIC].many)
+}
+
+// bound returns the NIC that the connection to a target must leave by, as there
+// are others; empty: the routes decide.
+func (n *nicSet) bound(t fw.Target, nic *network.Result) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, s := range n.states {
+		if s.result != nil && s.result != nic && n.own(t) {
+			return nic.Name
+		}
+	}
+	return ""
 }
 
 func onLink(nic *network.Result, portal netip.Addr) bool {

@@ -267,9 +267,9 @@ func (p *paths) failed(lack []error, final bool) error {
 }
 
 // finish ends the following of ways that are not there: at once where none can
-// still succeed, else when grace has passed since the call. It returns the paths that are
-// there, and the targets to which there is none.
-func (p *paths) finish(grace time.Duration) (there []*Path, missing []fw.Target) {
+// still succeed, else when grace has passed since the call. It returns a path for each
+// target, in the plan's order; what is not there has no Session.
+func (p *paths) finish(grace time.Duration) (all []*Path) {
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	for waiting := true; waiting; {
@@ -289,13 +289,12 @@ func (p *paths) finish(grace time.Duration) (there []*Path, missing []fw.Target)
 	p.running.Wait()
 	p.nics.running.Wait()
 	for _, w := range p.ways {
-		if w.path != nil {
-			there = append(there, w.path)
-		} else {
-			missing = append(missing, w.target)
+		if w.path == nil {
+			w.path = &Path{Target: w.target}
 		}
+		all = append(all, w.path)
 	}
-	return there, missing
+	return all
 }
 
 // canPass says whether an attempt that failed with err may succeed later
@@ -339,9 +338,7 @@ func tryTarget(ctx context.Context, c *Console, t fw.Target, nics *nicSet, drive
 		if cfg, root, err = nics.sessionConfig(t); err != nil { // DHCP may have named us only now
 			return nil, err
 		}
-		if t.NIC >= 0 && len(nics.up()) > 1 {
-			cfg.Interface = nic.Name
-		}
+		cfg.Interface = nics.bound(t, nic)
 	}
 	wait()
 	initiator, err := drivers.initiator()

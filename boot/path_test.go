@@ -18,6 +18,18 @@ import (
 	"github.com/rootlun/rootlun/session/login"
 )
 
+// split takes those apart that are there.
+func split(all []*Path) (there []*Path, missing []fw.Target) {
+	for _, p := range all {
+		if p.Session != nil {
+			there = append(there, p)
+		} else {
+			missing = append(missing, p.Target)
+		}
+	}
+	return there, missing
+}
+
 // fakePaths follows ways that end as try says, with the NICs all up.
 func fakePaths(ctx context.Context, cancel context.CancelFunc, plan *fw.Plan, limit time.Duration, try func(fw.Target) (*Path, error)) *paths {
 	c := NewConsole(io.Discard, time.Now())
@@ -66,14 +78,14 @@ func TestPathsTryAgain(t *testing.T) {
 					case tries[target.Name] < tt.up:
 						return nil, unix.ECONNREFUSED
 					}
-					return &Path{}, nil
+					return &Path{Session: &session.Session{}}, nil
 				})
 				began := time.Now()
 				path, err := p.first(ctx)
 				if took := time.Since(began); took < tt.least || took > tt.most { // the bubble's clock
 					t.Errorf("it took %v, want %v to %v", took, tt.least, tt.most)
 				}
-				there, missing := p.finish(time.Minute)
+				there, missing := split(p.finish(time.Minute))
 				if n := tries["late"]; tries["locked"] != 1 || n < tt.tries || n > tt.tryMost {
 					t.Errorf("tries: %v, want 1 and %d", tries, tt.tries)
 				}
@@ -149,7 +161,7 @@ func TestPathsChoose(t *testing.T) {
 					w := tt.ways[target.Index]
 					select {
 					case <-time.After(w.after):
-						return &Path{Target: target, Disk: session.Disk{Name: w.disk}}, nil
+						return &Path{Target: target, Session: &session.Session{}, Disk: session.Disk{Name: w.disk}}, nil
 					case <-ctx.Done():
 						return nil, ctx.Err()
 					}
@@ -162,7 +174,7 @@ func TestPathsChoose(t *testing.T) {
 				if err != nil || path.Disk.Name != tt.want || time.Since(began) != tt.took {
 					t.Errorf("%v, %v after %v", path, err, time.Since(began))
 				}
-				if there, missing := p.finish(pathGrace); len(there) != tt.there || len(there)+len(missing) != len(tt.ways) {
+				if there, missing := split(p.finish(pathGrace)); len(there) != tt.there || len(there)+len(missing) != len(tt.ways) {
 					t.Errorf("there: %v, missing: %v", there, missing)
 				}
 			})
@@ -208,12 +220,12 @@ func TestStateOfAttached(t *testing.T) {
 		Target:  fw.Target{Name: "iqn.2026-01.net.example:root", Host: "192.0.2.1", Port: 3260, Session: "session3"},
 		Session: &session.Session{SID: 3, Config: session.Default()},
 	}
-	got := state(NewConsole(io.Discard, time.Now()), "v1", plan, path, nil, nil, "/sbin/init")
+	got := state(NewConsole(io.Discard, time.Now()), "v1", plan, path, nil, "/sbin/init")
 	if got.Session != (handoff.Session{SID: 3, Attached: true}) || got.NIC.Name != "" {
 		t.Errorf("got %+v", got)
 	}
 	path.Target.Session, path.NIC, path.NICFrom = "", &network.Result{Name: "eth0"}, "ip="
-	got = state(NewConsole(io.Discard, time.Now()), "v1", plan, path, nil, nil, "/sbin/init")
+	got = state(NewConsole(io.Discard, time.Now()), "v1", plan, path, nil, "/sbin/init")
 	if got.Session.Attached || got.Session.ReplacementTimeout != 86400 || got.NIC.Name != "eth0" || got.NIC.From != "ip=" {
 		t.Errorf("got %+v", got)
 	}
