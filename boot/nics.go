@@ -326,18 +326,17 @@ func onLink(nic *network.Result, portal netip.Addr) bool {
 }
 
 func leadsTo(nic *network.Result, portal netip.Addr) bool {
-	if portal.Is4() && nic.Gateway.IsValid() || portal.Is6() && nic.Gateway6.IsValid() || onLink(nic, portal) {
-		return true
-	}
-	if nic.Gateway.IsValid() && nic.Gateway.Is4() == portal.Is4() {
-		return true
+	for _, gateway := range []netip.Addr{nic.Gateway, nic.Gateway6} {
+		if gateway.IsValid() && gateway.Is4() == portal.Is4() {
+			return true
+		}
 	}
 	for _, r := range nic.Routes {
 		if r.Destination.Contains(portal) {
 			return true
 		}
 	}
-	return len(nic.Address) > 0 && portal.IsLinkLocalUnicast()
+	return onLink(nic, portal) || len(nic.Address) > 0 && portal.IsLinkLocalUnicast()
 }
 
 // targets returns the plan's targets, whether a lease may still add some, why
