@@ -18,13 +18,14 @@ import (
 	"github.com/rootlun/rootlun/session/login"
 )
 
-// sessionConfig turns a target of the plan into a session's configuration.
+// sessionConfig turns a target of the plan into a session's configuration. Its
+// host is an address here: see resolve.
 func sessionConfig(plan *fw.Plan, t fw.Target) (session.Config, error) {
 	cfg := session.Default()
 	cfg.InitiatorName, cfg.TargetName = plan.Initiator.Name, t.Name
 	addr, err := netip.ParseAddr(t.Host)
 	if err != nil {
-		return cfg, &configError{fmt.Errorf("target %s: the portal %q is no address, and names are not looked up yet: write the address", t.Name, t.Host)}
+		return cfg, &configError{fmt.Errorf("target %s: the portal %q is no address", t.Name, t.Host)}
 	}
 	cfg.Portal = netip.AddrPortFrom(addr, t.Port)
 	if t.CHAP != nil {
@@ -233,7 +234,9 @@ func (n *nicSet) config(index int, nic fw.NIC) network.Config {
 	return cfg
 }
 
-// peers returns the portals that a NIC may lead to.
+// peers returns the portals that a NIC may lead to. One that is a name is not
+// known before the NIC is up, and gets no host route: its subnet or a gateway has
+// to lead there.
 func peers(plan *fw.Plan, index int) (addrs []netip.Addr) {
 	for _, t := range plan.Targets {
 		if addr, err := netip.ParseAddr(t.Host); err == nil && (t.NIC == index || t.NIC < 0) {
