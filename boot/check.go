@@ -3,6 +3,7 @@ package boot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -174,7 +175,20 @@ func (c *checker) target(ctx context.Context, v *verdicts, t *fw.Target) {
 		v.ok(what, t.Session+" is logged in to it already and is left alone")
 		return
 	}
-	cfg, err := sessionConfig(c.plan, *t)
+	at := *t
+	if _, err := netip.ParseAddr(t.Host); err != nil {
+		const name = "portal's name"
+		addrs, err := c.lookup(ctx, t.Host)
+		if err != nil {
+			v.fail(name, err.Error())
+			v.skip(portal, "its address is not known")
+			v.skip(what, "its portal's address is not known")
+			return
+		}
+		at.Host = addrs[0].String() // which a boot tries first
+		v.ok(name, fmt.Sprintf("%s has %v", t.Host, addrs))
+	}
+	cfg, err := sessionConfig(c.plan, at)
 	if err != nil {
 		v.fail(what, err.Error())
 		return
@@ -200,6 +214,12 @@ func (c *checker) target(ctx context.Context, v *verdicts, t *fw.Target) {
 	}
 	v.ok(portal, "it takes connections")
 	c.listed(ctx, v, what, cfg)
+}
+
+func (c *checker) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	return resolve(ctx, c.fsys, c.plan, nil, host)
 }
 
 // listed asks the portal for its targets, with credentials only where it wants

@@ -128,10 +128,15 @@ func TestCheckFailures(t *testing.T) {
 			edit: func(c *checker) { c.plan.Targets[0].CHAP = &fw.CHAP{Username: "me", Password: "hunter-three"} }},
 		"a secret for discovery": {target: targettest.Config{Username: "me", Secret: "hunter-two"},
 			edit: func(c *checker) { c.plan.Credentials.Discovery = fw.CHAP{Username: "me", Password: "hunter-two"} }},
-		"elsewhere":           {target: targettest.Config{Portals: []string{"192.0.2.9:3260,1"}}},
-		"a name for a portal": {edit: func(c *checker) { c.plan.Targets[0].Host = "storage.example" }, want: []string{`fail target ` + targettest.TargetName + `: target ` + targettest.TargetName + `: the portal "storage.example"`}},
-		"a session is there":  {edit: func(c *checker) { c.plan.Targets[0].Session = "session1" }},
-		"DHCP is to name it":  {edit: func(c *checker) { c.plan.AskDHCP, c.plan.Targets = "root=dhcp", nil }, want: []string{"skip target: root=dhcp: DHCP names it"}},
+		"elsewhere": {target: targettest.Config{Portals: []string{"192.0.2.9:3260,1"}}},
+		"a name": {edit: func(c *checker) {
+			c.plan.Targets[0].Host = "storage.example"
+			c.fsys = fstest.MapFS{"proc/filesystems": {}, "etc/hosts": {Data: []byte("127.0.0.1 storage.example\n")}}
+		}},
+		"an unknown name": {edit: func(c *checker) { c.plan.Targets[0].Host = "storage.example" },
+			want: []string{"fail portal's name: storage.example: no name server is known", "skip portal storage.example:", "skip target " + targettest.TargetName}},
+		"a session is there": {edit: func(c *checker) { c.plan.Targets[0].Session = "session1" }},
+		"DHCP is to name it": {edit: func(c *checker) { c.plan.AskDHCP, c.plan.Targets = "root=dhcp", nil }, want: []string{"skip target: root=dhcp: DHCP names it"}},
 		"cancelled": {target: targettest.Config{Script: targettest.Stall()}, edit: func(c *checker) {
 			discover := c.discover
 			c.discover = func(ctx context.Context, cfg session.Config) ([]session.TargetRecord, error) {

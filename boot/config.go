@@ -13,13 +13,14 @@ import (
 	"github.com/rootlun/rootlun/session/login"
 )
 
-// sessionConfig turns a target of the plan into a session's configuration.
+// sessionConfig turns a target of the plan into a session's configuration. Its
+// host is an address here: see resolve.
 func sessionConfig(plan *fw.Plan, t fw.Target) (session.Config, error) {
 	cfg := session.Default()
 	cfg.InitiatorName, cfg.TargetName = plan.Initiator.Name, t.Name
 	addr, err := netip.ParseAddr(t.Host)
 	if err != nil {
-		return cfg, &configError{fmt.Errorf("target %s: the portal %q is no address, and names are not looked up yet: write the address", t.Name, t.Host)}
+		return cfg, &configError{fmt.Errorf("target %s: the portal %q is no address", t.Name, t.Host)}
 	}
 	cfg.Portal = netip.AddrPortFrom(addr, t.Port)
 	if t.CHAP != nil {
@@ -40,8 +41,9 @@ func loginCHAP(c fw.CHAP) *login.CHAP {
 	}
 }
 
-// peers returns the portals that a NIC is to lead to. Of several NICs it is not
-// known which one leads to a target that names none.
+// peers returns the portals that a NIC is to lead to, as far as they are
+// addresses: a portal by name gets no host route, it is a gateway's to reach. Of
+// several NICs it is not known which one leads to a target that names none.
 func peers(plan *fw.Plan, index int) (addrs []netip.Addr) {
 	for _, t := range plan.Targets {
 		if addr, err := netip.ParseAddr(t.Host); err == nil && (t.NIC == index || t.NIC < 0 && len(plan.NICs) < 2) {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rootlun/rootlun/boot/network"
 	"github.com/rootlun/rootlun/fw"
@@ -31,6 +33,10 @@ type nicSet struct {
 	changed chan struct{}     // closed, and replaced, when any of these changes
 	running sync.WaitGroup
 }
+
+// resolveTimeout bounds one look for a portal's name; it is made again with the
+// next attempt.
+const resolveTimeout = 20 * time.Second
 
 // nicState is how far a NIC is.
 type nicState struct {
@@ -365,6 +371,18 @@ func (n *nicSet) sessionConfig(t fw.Target) (session.Config, fw.Root, error) {
 	defer n.mu.Unlock()
 	cfg, err := sessionConfig(n.plan, t)
 	return cfg, n.plan.Root, err
+}
+
+// resolve returns the addresses of a portal's host, at least one.
+func (n *nicSet) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	up := n.up()
+	n.mu.Lock()
+	plan := *n.plan
+	plan.NICs = slices.Clone(plan.NICs)
+	n.mu.Unlock()
+	return resolve(ctx, os.DirFS("/"), &plan, up, host)
 }
 
 // up returns the NICs that are up.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -326,19 +327,17 @@ func cause(err error) string {
 // that has no disk is logged out again. One that an offload adapter or another
 // program has already is taken as it is, and stays whatever comes of it.
 func tryTarget(ctx context.Context, c *Console, t fw.Target, nics *nicSet, drivers *drivers, wait func()) (*Path, error) {
-	cfg, root, err := nics.sessionConfig(t)
-	if err != nil {
-		return nil, err
-	}
 	var nic *network.Result
+	var err error
+	hosts := []netip.Addr{{}}
 	if t.Session == "" {
-		if nic, err = nics.leading(ctx, t, cfg.Portal.Addr()); err != nil {
+		portal, _ := netip.ParseAddr(t.Host)
+		if nic, err = nics.leading(ctx, t, portal); err != nil {
 			return nil, err
 		}
-		if cfg, root, err = nics.sessionConfig(t); err != nil { // DHCP may have named us only now
+		if hosts, err = nics.resolve(ctx, t.Host); err != nil {
 			return nil, err
 		}
-		cfg.Interface = nics.bound(t, nic)
 	}
 	wait()
 	initiator, err := drivers.initiator()
@@ -346,17 +345,35 @@ func tryTarget(ctx context.Context, c *Console, t fw.Target, nics *nicSet, drive
 		return nil, &configError{err}
 	}
 	if t.Session != "" {
+		cfg, root, err := nics.sessionConfig(t)
+		if err != nil {
+			return nil, err
+		}
 		s, disk, err := attach(ctx, c, initiator, cfg, t, root)
 		if err != nil {
 			return nil, err
 		}
 		return &Path{Target: t, Session: s, Disk: disk}, nil
 	}
-	s, disk, err := logIn(ctx, c, initiator, cfg, t, root)
-	if err != nil {
-		return nil, err
+	var errs []error
+	for _, host := range hosts {
+		if host.Is6() && host.IsLinkLocalUnicast() && host.Zone() == "" { // a table has no room for the zone
+			host = host.WithZone(nic.Name)
+		}
+		at := t
+		at.Host = host.String()
+		cfg, root, err := nics.sessionConfig(at)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Interface = nics.bound(t, nic)
+		s, disk, err := logIn(ctx, c, initiator, cfg, t, root)
+		if err == nil {
+			return &Path{Target: t, NIC: nic, NICFrom: nics.from(nic), Session: s, Disk: disk}, nil
+		}
+		errs = append(errs, err)
 	}
-	return &Path{Target: t, NIC: nic, NICFrom: nics.from(nic), Session: s, Disk: disk}, nil
+	return nil, errors.Join(errs...)
 }
 
 // Login loads the initiator's drivers where they are missing, logs in once and

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -166,9 +167,12 @@ func (f *Far) DNSMasq(ctx context.Context, dir string, options ...string) (stop 
 		return nil, err
 	}
 	defer log.Close()
+	if !slices.Contains(options, "--port=53") { // it can be given once
+		options = append([]string{"--port=0"}, options...)
+	}
 	cmd := f.Command(ctx, "dnsmasq", append([]string{
 		"--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--group=root", "--pid-file=", "--no-resolv", "--no-hosts", "--no-ping",
-		"--leasefile-ro", "--log-facility=-", "--log-dhcp", "--port=0", "--bind-dynamic",
+		"--leasefile-ro", "--log-facility=-", "--log-dhcp", "--bind-dynamic",
 	}, options...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
