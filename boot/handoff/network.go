@@ -32,6 +32,8 @@ type Interface struct {
 	DNS      []netip.Addr
 	Domain   string
 	Hostname string
+	DUID     []byte     // of DHCPv6: how the boot named itself, RFC 8415, 11
+	IAID     uint32     // of DHCPv6, and what it called its address
 	Server   netip.Addr // the DHCP server
 	Lease    int        // of DHCPv4, seconds
 }

@@ -1,7 +1,9 @@
 package handoff
 
 import (
+	"encoding/binary"
 	"fmt"
+	"net"
 	"strings"
 )
 
@@ -46,6 +48,9 @@ func (n *Interface) network(all []Interface) string {
 	}
 	if n.DHCP { // the identifier that the boot asked with, so that the address stays
 		line("\n[DHCPv4]\nClientIdentifier=mac\nSendRelease=no")
+	}
+	if len(n.DUID) > 2 { // the same
+		line("\n[DHCPv6]\nDUIDType=%d\nDUIDRawData=%s\nIAID=%d\nWithoutRA=solicit", binary.BigEndian.Uint16(n.DUID), net.HardwareAddr(n.DUID[2:]), n.IAID)
 	}
 	for _, p := range n.static() {
 		line("\n[Address]\nAddress=%s", p)
