@@ -74,7 +74,9 @@ func WriteNetwork(run string, interfaces []Interface) error {
 		write("NetworkManager/system-connections/rootlun-"+n.Name+".nmconnection", 0o600, n.profile(interfaces))
 		write(fmt.Sprint("NetworkManager/devices/", n.Index), 0o644, n.device())
 		if n.leads() {
-			write("net-"+n.Name+".conf", 0o644, n.klibc())
+			if n.any(netip.Addr.Is4) {
+				write("net-"+n.Name+".conf", 0o644, n.klibc())
+			}
 			if n.any(netip.Addr.Is6) {
 				write("net6-"+n.Name+".conf", 0o644, n.klibc6())
 			}
