@@ -171,6 +171,7 @@ type nic struct {
 	parts     []Part   // the same
 	options   []Option // of the bond
 	addresses []netip.Prefix
+	near      []netip.Prefix // what routers say is on the link, beside the addresses' own
 	routes    []Route
 	p         Progress
 	undo      []func() error // what it takes to leave it as it was, first thing first
