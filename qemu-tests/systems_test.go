@@ -35,44 +35,46 @@ func (s *scene) system(name string) string {
 	return image
 }
 
-// The networks that systems are booted by.
-const (
-	byDHCP   = "ip=dhcp"
-	byStatic = "ip=10.7.0.50::10.7.0.1:24:node::none"
-	byRA     = "ip=auto6"
-	byDHCP6  = "ip=dhcp6"
-	byBond   = "ip=bond0:dhcp bond=bond0:eth0,eth1:mode=active-backup,miimon=50,primary=eth1"
-	byTable  = "rd.iscsi.firmware" // which has a VLAN and asks DHCP
-)
+// The networks that systems are booted by, and the parameters that they take.
+// The firmware's table has a VLAN, and asks DHCP.
+var systemNetworks = map[string]string{
+	"DHCP":   "ip=dhcp",
+	"static": "ip=10.7.0.50::10.7.0.1:24:node::none",
+	"RA":     "ip=auto6",
+	"DHCPv6": "ip=dhcp6",
+	"bond":   "ip=bond0:dhcp bond=bond0:eth0,eth1:mode=active-backup,miimon=50,primary=eth1",
+	"table":  "rd.iscsi.firmware",
+}
 
 // TestNetworkManagers boots systems each of whose network managers is to take
 // the root's NIC over as it is.
 func TestNetworkManagers(t *testing.T) {
 	for _, row := range []struct {
 		system     string
-		parameters string
+		network    string
 		address    string // the root's connection comes from there, or from what begins so
 		interfaces string // what the manager is to have
+		more       string // parameters
 	}{
-		{"debian12-networkd", byDHCP, "10.7.0.1", "eth0"},
-		{"debian12-networkd", byTable, "10.7.0.1", "eth0 eth0.5"},
-		{"debian12-networkd", byRA, slaac6, "eth0"},
-		{"debian12-networkd", byDHCP6, "fd07::177", "eth0"},
-		{"debian12-networkd", byBond, "10.7.0.1", "eth0 eth1 bond0"},
-		{"debian12-networkmanager", byDHCP + " rootlun.end=reboot", "10.7.0.1", "eth0"},
-		{"debian12-networkmanager", byStatic, "10.7.0.50", "eth0"},
-		{"debian12-networkmanager", byTable, "10.7.0.1", "eth0 eth0.5"},
-		{"debian12-networkmanager", byRA, slaac6, "eth0"},
-		{"debian12-networkmanager", byDHCP6, "fd07::177", "eth0"},
-		{"debian12-networkmanager", byBond, "10.7.0.1", "eth0 eth1 bond0"},
-		{"debian12-ifupdown", byDHCP, "10.7.0.1", "eth0"},
-		{"debian13-networkd", byStatic, "10.7.0.50", "eth0"},
-		{"debian13-networkd", byRA, slaac6, "eth0"},
+		{"debian12-networkd", "DHCP", "10.7.0.1", "eth0", ""},
+		{"debian12-networkd", "table", "10.7.0.1", "eth0 eth0.5", ""},
+		{"debian12-networkd", "RA", slaac6, "eth0", ""},
+		{"debian12-networkd", "DHCPv6", "fd07::177", "eth0", ""},
+		{"debian12-networkd", "bond", "10.7.0.1", "eth0 eth1 bond0", ""},
+		{"debian12-networkmanager", "DHCP", "10.7.0.1", "eth0", "rootlun.end=reboot"},
+		{"debian12-networkmanager", "static", "10.7.0.50", "eth0", ""},
+		{"debian12-networkmanager", "table", "10.7.0.1", "eth0 eth0.5", ""},
+		{"debian12-networkmanager", "RA", slaac6, "eth0", ""},
+		{"debian12-networkmanager", "DHCPv6", "fd07::177", "eth0", ""},
+		{"debian12-networkmanager", "bond", "10.7.0.1", "eth0 eth1 bond0", ""},
+		{"debian12-ifupdown", "DHCP", "10.7.0.1", "eth0", ""},
+		{"debian13-networkd", "static", "10.7.0.50", "eth0", ""},
+		{"debian13-networkd", "RA", slaac6, "eth0", ""},
 	} {
-		how, _, _ := strings.Cut(strings.TrimPrefix(row.parameters, "ip="), " ")
-		t.Run(row.system+"/"+how, func(t *testing.T) {
+		t.Run(row.system+"/"+row.network, func(t *testing.T) {
 			s := newSystem(t)
-			m := s.systemMachine(row.system, row.parameters)
+			m := s.systemMachine(row.system, row.network)
+			m.Cmdline = append(m.Cmdline, strings.Fields(row.more)...)
 			report, console := s.boot(m)
 			t.Cleanup(func() {
 				if t.Failed() || testing.Verbose() {
@@ -102,7 +104,7 @@ func TestNetworkManagers(t *testing.T) {
 				t.Error(errors)
 			}
 			end := "reboot: Power down"
-			if strings.Contains(row.parameters, "end=reboot") {
+			if strings.Contains(row.more, "end=reboot") {
 				end = "reboot: Restarting system"
 			}
 			if !strings.Contains(console, end) {
@@ -112,32 +114,32 @@ func TestNetworkManagers(t *testing.T) {
 	}
 }
 
-// systemMachine returns a machine whose root is that system, on a network that
-// goes with the parameters.
-func (s *scene) systemMachine(system, parameters string) Machine {
+// systemMachine returns a machine whose root is that system, on one of the
+// systemNetworks.
+func (s *scene) systemMachine(system, network string) Machine {
 	s.t.Helper()
 	far := s.far([]string{"10.7.0.1/24", "fe80::1/64", "fd07::1/64"})
 	target := Target{Name: targetName, Image: s.system(system), LUN: 1}
 	s.farTGT(far, target)
 	portal := "10.7.0.1"
-	switch {
-	case strings.HasPrefix(parameters, byRA):
+	switch network {
+	case "RA":
 		s.dnsmasq(far, "--interface=net0", "--enable-ra", "--dhcp-range=fd07::,ra-only,64")
 		portal = "[fd07::1]"
-	case strings.HasPrefix(parameters, byDHCP6):
+	case "DHCPv6":
 		s.dnsmasq(far, "--interface=net0", "--enable-ra", "--dhcp-range=fd07::100,fd07::1ff,64", "--dhcp-host="+nearMAC+",[fd07::177]")
 		portal = "[fd07::1]"
 	default:
 		s.dnsmasq(far, "--interface=net0", dhcpRange)
 	}
-	common := append(strings.Fields(parameters), "root=LABEL="+RootLabel, "rw", "systemd.show_status=1", "quiet")
-	if strings.HasPrefix(parameters, byTable) {
+	parameters := append(strings.Fields(systemNetworks[network]), "root=LABEL="+RootLabel, "rw", "systemd.show_status=1", "quiet")
+	if network == "table" {
 		table := s.wireTable(target, ibft.OriginDHCP, "")
 		table.NICs[0].VLAN = 5
-		return s.byTable(s.cable(nil, map[uint16]*Segment{5: far.Segments[0]}), table, common...)
+		return s.byTable(s.cable(nil, map[uint16]*Segment{5: far.Segments[0]}), table, parameters...)
 	}
-	m := s.wired(s.cable(far.Segments[0], nil), append(common, "rd.iscsi.initiator="+initiatorName, "netroot=iscsi:"+portal+":::1:"+targetName)...)
-	if strings.HasPrefix(parameters, byBond) {
+	m := s.wired(s.cable(far.Segments[0], nil), append(parameters, "rd.iscsi.initiator="+initiatorName, "netroot=iscsi:"+portal+":::1:"+targetName)...)
+	if network == "bond" {
 		m.Initrd = s.bondImage()
 		m.Plugs = append(m.Plugs, Plug{Cable: s.cable(far.Segments[0], nil), MAC: "52:54:00:00:01:01"})
 	}

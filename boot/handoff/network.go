@@ -60,8 +60,10 @@ func WriteNetwork(run string, interfaces []Interface) error {
 		errs = append(errs, writeFile(filepath.Join(run, name), []byte(text), mode))
 	}
 	var ifstate strings.Builder
+	leased6 := false
 	for i := range interfaces {
 		n := &interfaces[i]
+		leased6 = leased6 || n.DHCP6
 		base := "systemd/network/05-rootlun-" + n.Name
 		if n.Kind != "" {
 			write(base+".netdev", 0o644, n.netdev())
@@ -91,8 +93,20 @@ func WriteNetwork(run string, interfaces []Interface) error {
 	}
 	write("network/ifstate", 0o644, ifstate.String())
 	write("systemd/system/networking.service.d/50-rootlun.conf", 0o644, keepIfupdown)
+	if leased6 {
+		write("systemd/system/systemd-networkd.service.d/50-rootlun.conf", 0o644, keepNetworkd)
+	}
 	return errors.Join(errs...)
 }
+
+// keepNetworkd ends networkd before it can do anything: that of systemd 252
+// drops the addresses of DHCPv6 when it stops, with KeepConfiguration=yes too,
+// and the system could not be shut down without its root.
+const keepNetworkd = `# The root file system is reached by an address of DHCPv6.
+[Service]
+KillSignal=SIGKILL
+SuccessExitStatus=SIGKILL
+`
 
 // keepIfupdown keeps ifupdown, which takes all of ifstate down when the system
 // stops, from taking the root along.
