@@ -19,11 +19,16 @@ const limit = 60 * time.Second
 
 func main() {
 	if len(os.Args) > 2 && os.Args[1] == "-end" {
+		cmd := exec.Command(os.Args[2], os.Args[3:]...)
+		var out bytes.Buffer // a console takes its time
+		cmd.Stdout, cmd.Stderr = &out, &out
 		start := time.Now()
-		if out, err := exec.Command(os.Args[2], os.Args[3:]...).CombinedOutput(); err != nil {
-			log.Fatalf("stopwatch: %v: %s", err, out)
+		err := cmd.Run()
+		end := time.Since(start)
+		if fmt.Print(out.String()); err != nil {
+			log.Fatalf("stopwatch: %v", err)
 		}
-		fmt.Printf("stopwatch: end %.1f\n", milliseconds(time.Since(start)))
+		fmt.Printf("stopwatch: end %.1f\n", milliseconds(end))
 		return
 	}
 	disk, end, err := measure(exec.Command(os.Args[1], os.Args[2:]...))
