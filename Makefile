@@ -11,13 +11,17 @@ export CGO_ENABLED := 0
 
 FUZZTIME ?= 30s
 
-.PHONY: build test demo lint fuzz bench size
+.PHONY: build test test-systems demo lint fuzz bench size
 build:
 	@scripts/setup
 	@scripts/build
 test:
 	@scripts/setup test
 	ROOTLUN_REQUIRE_TOOLS=1 go test -count=1 -timeout=30m ./...
+test-systems: # whole distributions boot, which takes minutes
+	@scripts/setup test systems
+	@scripts/systems
+	ROOTLUN_SYSTEMS=1 ROOTLUN_REQUIRE_TOOLS=1 go test -count=1 -timeout=30m -run NetworkManagers ./qemu-tests
 demo:
 	@scripts/setup boot
 	@go run ./qemu-tests/demo $(shell)

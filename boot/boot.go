@@ -41,7 +41,7 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	if err != nil {
 		return nil, err
 	}
-	plan, err = readPlan(c, drivers.loader)
+	plan, err = readPlan(c, drivers.loader.Load, drivers.loader.Coldplugged())
 	if err != nil {
 		return plan, err
 	}
@@ -68,29 +68,30 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	if err := writeState(c, version, plan, path, all, init); err != nil {
 		c.Printf("warning: %v", err)
 	}
-	if err := handoff.WriteNetwork("/run", interfaces(plan, path.NIC)); err != nil {
+	if err := handoff.WriteNetwork("/run", interfaces(plan, path.nics())); err != nil {
 		c.Printf("warning: the next system's network manager may take the root's NIC down: %v", err)
 	}
 	err = switchRoot(c, init, os.Args[1:], initEnvironment(os.Environ()))
 	return plan, &StepError{Step: "hand over to " + init, Err: err}
 }
 
-// readPlan reads every source of configuration and says what it found.
-func readPlan(c *Console, drivers *modules.Loader) (*fw.Plan, error) {
+// readPlan reads every source of configuration and says what it found. load
+// loads a module; settled is closed when all drivers are there; nil: they are.
+func readPlan(c *Console, load func(module string) error, settled <-chan struct{}) (*fw.Plan, error) {
 	sys := os.DirFS("/")
 	if !fw.TargetInACPI(sys) {
 		// A BIOS table in low memory is seen through the kernel's driver only,
 		// also on a machine that has a table of no use in ACPI.
-		if err := drivers.Load("iscsi_ibft"); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
+		if err := load("iscsi_ibft"); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
 			c.Printf("warning: no firmware table through the kernel: %v", err)
 		}
 	}
 	sources := fw.Sources{FS: sys, Credentials: os.Getenv("CREDENTIALS_DIRECTORY")}
 	plan, err := fw.Read(sources)
-	if err != nil && len(plan.Targets) == 0 {
+	if err != nil && len(plan.Targets) == 0 && settled != nil {
 		// What an offload adapter is set to is seen when its driver is there.
 		select {
-		case <-drivers.Coldplugged():
+		case <-settled:
 		case <-time.After(adapterTimeout):
 		}
 		plan, err = fw.Read(sources)

@@ -2,7 +2,6 @@ package boot
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -132,7 +131,8 @@ func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, init
 	s := handoff.State{
 		Version:   version,
 		Initiator: plan.Initiator.Name,
-		NIC:       stateNIC(p),
+		NIC:       stateNIC(p.NIC),
+		NICs:      StateNICs(p.nics()),
 		Target: handoff.Target{
 			Name: p.Target.Name, Portal: p.Target.Portal(), LUN: p.Disk.LUN,
 			Auth: p.Target.Auth(), From: p.Target.From,
@@ -145,6 +145,7 @@ func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, init
 		Root:     handoff.Root{Device: p.Root, FSType: p.FSType, ReadOnly: plan.Root.ReadOnly, Init: init},
 		Warnings: append([]string{}, plan.Warnings...),
 	}
+	s.NIC.From = p.NICFrom
 	if s.Session.Attached { // whoever made it has set these
 		s.Session = handoff.Session{SID: s.Session.SID, Attached: true}
 	}
@@ -166,38 +167,18 @@ func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, init
 	return s
 }
 
-func stateNIC(p *Path) handoff.NIC {
-	if p.NIC == nil {
+func stateNIC(r *network.Result) handoff.NIC {
+	if r == nil {
 		return handoff.NIC{}
 	}
-	n := handoff.NIC{
-		Name: p.NIC.Name, MAC: p.NIC.MAC.String(), Driver: p.NIC.Driver, MTU: p.NIC.MTU,
-		Address: p.NIC.Address, DNS: p.NIC.DNS, From: p.NICFrom,
+	n := handoff.NIC{Name: r.Name, MAC: r.MAC.String(), Driver: r.Driver, MTU: r.MTU, Address: r.Address, DNS: r.DNS}
+	if r.Gateway.IsValid() {
+		n.Gateway = r.Gateway.String()
+	} else if r.Gateway6.IsValid() {
+		n.Gateway = r.Gateway6.String()
 	}
-	if p.NIC.Gateway.IsValid() {
-		n.Gateway = p.NIC.Gateway.String()
-	} else if p.NIC.Gateway6.IsValid() {
-		n.Gateway = p.NIC.Gateway6.String()
-	}
-	if l := p.NIC.Lease; l != nil {
+	if l := r.Lease; l != nil {
 		n.DHCP, n.Lease = l.Server.String(), int(l.Duration/time.Second)
 	}
 	return n
-}
-
-// interfaces describes for the next system what the boot set up.
-func interfaces(plan *fw.Plan, nic *network.Result) []handoff.Interface {
-	if nic == nil {
-		return nil
-	}
-	n := handoff.Interface{
-		Name: nic.Name, Index: nic.Index, MAC: nic.MAC.String(), Address: nic.Address, DNS: nic.DNS, Hostname: nic.Hostname,
-	}
-	if nic.Gateway.IsValid() {
-		n.Gateway = []netip.Addr{nic.Gateway}
-	}
-	if l := nic.Lease; l != nil {
-		n.DHCP, n.Domain, n.Server, n.Lease = true, l.Domain, l.Server, int(l.Duration/time.Second)
-	}
-	return []handoff.Interface{n}
 }

@@ -33,6 +33,7 @@ type Lab struct {
 	Busybox string // a static busybox
 	Accel   string // QEMU's accelerator: kvm or tcg
 	Repo    string // the root of this repository
+	Cache   string // the folder below which scripts/setup unpacks
 	Peer    string // the folder that scripts/peer makes for the bench
 }
 
@@ -43,7 +44,7 @@ func NewLab(ctx context.Context) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	lab := &Lab{Busybox: filepath.Join(cache, "busybox-static", "bin", "busybox"), Peer: filepath.Join(cache, "peer")}
+	lab := &Lab{Cache: cache, Busybox: filepath.Join(cache, "busybox-static", "bin", "busybox"), Peer: filepath.Join(cache, "peer")}
 	if lab.Kernel, lab.Modules, err = findKernel(cache, CloudKernel); err != nil {
 		return nil, err
 	}

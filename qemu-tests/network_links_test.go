@@ -94,6 +94,17 @@ func TestPredictableName(t *testing.T) {
 	shows(t, console, "enp0s9 is named eth")
 }
 
+// bondImage makes the product's image with the driver of bonds.
+func (s *scene) bondImage() string {
+	s.t.Helper()
+	image := filepath.Join(s.dir, "initrd")
+	if err := writeImage(image, initramfs.Config{Init: filepath.Join(filepath.Dir(s.image), "rootlun"),
+		Modules: s.Modules, Drivers: []string{"bonding"}, Compress: "zstd"}); err != nil {
+		s.t.Fatal(err)
+	}
+	return image
+}
+
 // TestBondLosesALeg boots over a bond with a VLAN on it, and the leg in use is
 // lost while the root is read.
 func TestBondLosesALeg(t *testing.T) {
@@ -101,11 +112,6 @@ func TestBondLosesALeg(t *testing.T) {
 	far := s.far([]string{"10.7.0.1/24"})
 	s.farTGT(far, s.target())
 	s.dnsmasq(far, "--interface=net0", dhcpRange)
-	image := filepath.Join(s.dir, "initrd")
-	if err := writeImage(image, initramfs.Config{Init: filepath.Join(filepath.Dir(s.image), "rootlun"),
-		Modules: s.Modules, Drivers: []string{"bonding"}, Compress: "zstd"}); err != nil {
-		t.Fatal(err)
-	}
 	vlans := map[uint16]*Segment{5: far.Segments[0]}
 	legs := []*Cable{s.cable(nil, vlans), s.cable(nil, vlans)}
 	var sent [2]atomic.Int64
@@ -121,7 +127,7 @@ func TestBondLosesALeg(t *testing.T) {
 	}
 	m := s.machine("ip=storage.5:dhcp", "vlan=storage.5:bond0", "bond=bond0:eth0,eth1:mode=active-backup,miimon=50,primary=eth0",
 		"rd.iscsi.initiator="+initiatorName, "netroot=iscsi:10.7.0.1:::1:"+targetName)
-	m.Initrd, m.Net = image, "none"
+	m.Initrd, m.Net = s.bondImage(), "none"
 	m.Plugs = []Plug{{Cable: legs[0], MAC: nearMAC}, {Cable: legs[1], MAC: "52:54:00:00:01:01"}}
 	r := s.start(m)
 	select {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rootlun/rootlun/ibft"
 )
 
 // newSystem is newScene for a test that boots a whole distribution, which
@@ -33,40 +35,67 @@ func (s *scene) system(name string) string {
 	return image
 }
 
+// The networks that systems are booted by, and the parameters that they take.
+// The firmware's table has a VLAN, and asks DHCP.
+var systemNetworks = map[string]string{
+	"DHCP":   "ip=dhcp",
+	"static": "ip=10.7.0.50::10.7.0.1:24:node::none",
+	"RA":     "ip=auto6",
+	"DHCPv6": "ip=dhcp6",
+	"bond":   "ip=bond0:dhcp bond=bond0:eth0,eth1:mode=active-backup,miimon=50,primary=eth1",
+	"table":  "rd.iscsi.firmware",
+}
+
 // TestNetworkManagers boots systems each of whose network managers is to take
 // the root's NIC over as it is.
 func TestNetworkManagers(t *testing.T) {
 	for _, row := range []struct {
-		name, system string
-		manager      string // the entry that shows that the manager has the NIC
-		managed      string // what it holds then
-		parameters   string
+		system     string
+		network    string
+		address    string // the root's connection comes from there, or from what begins so
+		interfaces string // what the manager is to have
+		more       string // parameters
 	}{
-		{"Debian 12 with networkd by DHCP", "debian12-networkd", "$ networkctl --no-pager --no-legend", "configured", "ip=dhcp"},
-		{"Debian 12 with NetworkManager by DHCP", "debian12-networkmanager", "$ nmcli -t -f DEVICE,STATE,CONNECTION device", ":connected:rootlun-eth0", "ip=dhcp"},
-		{"Debian 12 with ifupdown by DHCP", "debian12-ifupdown", "/run/network/ifstate", "eth0=eth0", "ip=dhcp"},
-		{"Debian 13 with networkd by DHCP", "debian13-networkd", "$ networkctl --no-pager --no-legend", "configured", "ip=dhcp"},
-		{"Debian 12 with networkd at a static address", "debian12-networkd", "$ networkctl --no-pager --no-legend", "configured", "ip=10.7.0.50::10.7.0.1:24:node::none"},
-		{"Debian 12 with NetworkManager at a static address", "debian12-networkmanager", "$ nmcli -t -f DEVICE,STATE,CONNECTION device", ":connected:rootlun-eth0", "ip=10.7.0.50::10.7.0.1:24:node::none"},
+		{"debian12-networkd", "DHCP", "10.7.0.1", "eth0", ""},
+		{"debian12-networkd", "table", "10.7.0.1", "eth0 eth0.5", ""},
+		{"debian12-networkd", "RA", slaac6, "eth0", ""},
+		{"debian12-networkd", "DHCPv6", "fd07::177", "eth0", ""},
+		{"debian12-networkd", "bond", "10.7.0.1", "eth0 eth1 bond0", ""},
+		{"debian12-networkmanager", "DHCP", "10.7.0.1", "eth0", "rootlun.end=reboot"},
+		{"debian12-networkmanager", "static", "10.7.0.50", "eth0", ""},
+		{"debian12-networkmanager", "table", "10.7.0.1", "eth0 eth0.5", ""},
+		{"debian12-networkmanager", "RA", slaac6, "eth0", ""},
+		{"debian12-networkmanager", "DHCPv6", "fd07::177", "eth0", ""},
+		{"debian12-networkmanager", "bond", "10.7.0.1", "eth0 eth1 bond0", ""},
+		{"debian12-ifupdown", "DHCP", "10.7.0.1", "eth0", ""},
+		{"debian13-networkd", "static", "10.7.0.50", "eth0", ""},
+		{"debian13-networkd", "RA", slaac6, "eth0", ""},
 	} {
-		t.Run(row.name, func(t *testing.T) {
+		t.Run(row.system+"/"+row.network, func(t *testing.T) {
 			s := newSystem(t)
-			far := s.far([]string{"10.7.0.1/24"})
-			s.dnsmasq(far, "--interface=net0", "--dhcp-range=10.7.0.100,10.7.0.200,255.255.255.0,1h")
-			s.farTGT(far, Target{Name: targetName, Image: s.system(row.system), LUN: 1})
-			m := s.machine("rd.iscsi.initiator="+initiatorName, "netroot=iscsi:10.7.0.1:::1:"+targetName,
-				"root=LABEL="+RootLabel, "rw", "systemd.show_status=1", "quiet")
-			m.Cmdline = append(m.Cmdline, strings.Fields(row.parameters)...)
-			m.Net, m.Plugs = "none", []Plug{{Cable: s.cable(far.Segments[0], nil), MAC: nearMAC}}
+			m := s.systemMachine(row.system, row.network)
+			m.Cmdline = append(m.Cmdline, strings.Fields(row.more)...)
 			report, console := s.boot(m)
+			t.Cleanup(func() {
+				if t.Failed() || testing.Verbose() {
+					for _, name := range slices.Sorted(maps.Keys(report)) {
+						t.Logf("%s\n%s", name, report[name])
+					}
+				}
+			})
 			for _, what := range []string{"tcp", "address"} {
 				early, late := report["early "+what], report["late "+what]
 				if early == "" || early != late {
 					t.Errorf("%s before the network manager:\n%safter it:\n%s", what, early, late)
 				}
 			}
-			if got := report[row.manager]; !strings.Contains(got, row.managed) {
-				t.Errorf("%s shows no %q:\n%s", row.manager, row.managed, got)
+			if tcp := strings.TrimPrefix(report.Text("late tcp"), "["); !strings.HasPrefix(tcp, row.address) {
+				t.Errorf("the root's connection is not from %s: %s", row.address, tcp)
+			}
+			for name := range strings.FieldsSeq(row.interfaces) {
+				if !managed(report, row.system, name) {
+					t.Errorf("the network manager does not have %s", name)
+				}
 			}
 			if state := report.Text("$ systemctl is-system-running"); state != "running" {
 				t.Errorf("the system is %q:\n%s", state, report["$ systemctl --failed --no-legend --plain"])
@@ -74,14 +103,61 @@ func TestNetworkManagers(t *testing.T) {
 			if errors := report["$ dmesg --level=err,crit,alert,emerg"]; strings.Contains(errors, "I/O error") || strings.Contains(errors, "EXT4-fs error") {
 				t.Error(errors)
 			}
-			if !strings.Contains(console, "reboot: Power down") {
-				t.Errorf("the machine did not power off; the last lines of its console:\n%s", tail(console, 20))
+			end := "reboot: Power down"
+			if strings.Contains(row.more, "end=reboot") {
+				end = "reboot: Restarting system"
 			}
-			if testing.Verbose() {
-				for _, name := range slices.Sorted(maps.Keys(report)) {
-					t.Logf("%s\n%s", name, report[name])
-				}
+			if !strings.Contains(console, end) {
+				t.Errorf("the machine did not end by %q; the last lines of its console:\n%s", end, tail(console, 20))
 			}
 		})
 	}
+}
+
+// systemMachine returns a machine whose root is that system, on one of the
+// systemNetworks.
+func (s *scene) systemMachine(system, network string) Machine {
+	s.t.Helper()
+	far := s.far([]string{"10.7.0.1/24", "fe80::1/64", "fd07::1/64"})
+	target := Target{Name: targetName, Image: s.system(system), LUN: 1}
+	s.farTGT(far, target)
+	portal := "10.7.0.1"
+	switch network {
+	case "RA":
+		s.dnsmasq(far, "--interface=net0", "--enable-ra", "--dhcp-range=fd07::,ra-only,64")
+		portal = "[fd07::1]"
+	case "DHCPv6":
+		s.dnsmasq(far, "--interface=net0", "--enable-ra", "--dhcp-range=fd07::100,fd07::1ff,64", "--dhcp-host="+nearMAC+",[fd07::177]")
+		portal = "[fd07::1]"
+	default:
+		s.dnsmasq(far, "--interface=net0", dhcpRange)
+	}
+	parameters := append(strings.Fields(systemNetworks[network]), "root=LABEL="+RootLabel, "rw", "systemd.show_status=1", "quiet")
+	if network == "table" {
+		table := s.wireTable(target, ibft.OriginDHCP, "")
+		table.NICs[0].VLAN = 5
+		return s.byTable(s.cable(nil, map[uint16]*Segment{5: far.Segments[0]}), table, parameters...)
+	}
+	m := s.wired(s.cable(far.Segments[0], nil), append(parameters, "rd.iscsi.initiator="+initiatorName, "netroot=iscsi:"+portal+":::1:"+targetName)...)
+	if network == "bond" {
+		m.Initrd = s.bondImage()
+		m.Plugs = append(m.Plugs, Plug{Cable: s.cable(far.Segments[0], nil), MAC: "52:54:00:00:01:01"})
+	}
+	return m
+}
+
+// managed says whether the system's network manager has an interface as its own.
+func managed(report Report, system, name string) bool {
+	switch {
+	case strings.HasSuffix(system, "networkd"):
+		for line := range strings.Lines(report["$ networkctl --no-pager --no-legend"]) {
+			if f := strings.Fields(line); len(f) > 4 && f[1] == name && f[4] == "configured" {
+				return true
+			}
+		}
+		return false
+	case strings.HasSuffix(system, "networkmanager"):
+		return strings.Contains("\n"+report["$ nmcli -t -f DEVICE,STATE,CONNECTION device"], "\n"+name+":connected:rootlun-"+name+"\n")
+	}
+	return strings.Contains(report["/run/network/ifstate"], name+"="+name+"\n")
 }

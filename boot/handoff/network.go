@@ -32,6 +32,8 @@ type Interface struct {
 	DNS      []netip.Addr
 	Domain   string
 	Hostname string
+	DUID     []byte     // of DHCPv6: how the boot named itself, RFC 8415, 11
+	IAID     uint32     // of DHCPv6, and what it called its address
 	Server   netip.Addr // the DHCP server
 	Lease    int        // of DHCPv4, seconds
 }
@@ -58,8 +60,10 @@ func WriteNetwork(run string, interfaces []Interface) error {
 		errs = append(errs, writeFile(filepath.Join(run, name), []byte(text), mode))
 	}
 	var ifstate strings.Builder
+	leased6 := false
 	for i := range interfaces {
 		n := &interfaces[i]
+		leased6 = leased6 || n.DHCP6
 		base := "systemd/network/05-rootlun-" + n.Name
 		if n.Kind != "" {
 			write(base+".netdev", 0o644, n.netdev())
@@ -72,7 +76,9 @@ func WriteNetwork(run string, interfaces []Interface) error {
 		write("NetworkManager/system-connections/rootlun-"+n.Name+".nmconnection", 0o600, n.profile(interfaces))
 		write(fmt.Sprint("NetworkManager/devices/", n.Index), 0o644, n.device())
 		if n.leads() {
-			write("net-"+n.Name+".conf", 0o644, n.klibc())
+			if n.any(netip.Addr.Is4) {
+				write("net-"+n.Name+".conf", 0o644, n.klibc())
+			}
 			if n.any(netip.Addr.Is6) {
 				write("net6-"+n.Name+".conf", 0o644, n.klibc6())
 			}
@@ -87,8 +93,20 @@ func WriteNetwork(run string, interfaces []Interface) error {
 	}
 	write("network/ifstate", 0o644, ifstate.String())
 	write("systemd/system/networking.service.d/50-rootlun.conf", 0o644, keepIfupdown)
+	if leased6 {
+		write("systemd/system/systemd-networkd.service.d/50-rootlun.conf", 0o644, keepNetworkd)
+	}
 	return errors.Join(errs...)
 }
+
+// keepNetworkd ends networkd before it can do anything: that of systemd 252
+// drops the addresses of DHCPv6 when it stops, with KeepConfiguration=yes too,
+// and the system could not be shut down without its root.
+const keepNetworkd = `# The root file system is reached by an address of DHCPv6.
+[Service]
+KillSignal=SIGKILL
+SuccessExitStatus=SIGKILL
+`
 
 // keepIfupdown keeps ifupdown, which takes all of ifstate down when the system
 // stops, from taking the root along.

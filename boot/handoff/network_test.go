@@ -33,6 +33,10 @@ func TestWriteNetwork(t *testing.T) {
 			Routes: []Route{{netip.MustParsePrefix("198.51.100.0/24"), addr("192.0.2.2")}},
 			DNS:    []netip.Addr{addr("192.0.2.3"), addr("2001:db8::3")}, Domain: "example.org", Hostname: "node5", Server: addr("192.0.2.1"), Lease: 3600,
 		}},
+		"dhcp6": {{
+			Name: "eth0", Index: 2, MAC: mac, Permanent: mac, DHCP6: true, RA: true, Address: prefixes("2001:db8::15/128"), Gateway: []netip.Addr{addr("fe80::9")},
+			DUID: []byte{0, 3, 0, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56}, IAID: 7, Domain: "example.org",
+		}},
 		"vlan": {
 			{Name: "eth0", Index: 2, MAC: mac},
 			{

@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"fmt"
+	"net"
 	"strings"
 )
 
@@ -47,6 +48,9 @@ func (n *Interface) network(all []Interface) string {
 	if n.DHCP { // the identifier that the boot asked with, so that the address stays
 		line("\n[DHCPv4]\nClientIdentifier=mac\nSendRelease=no")
 	}
+	if len(n.DUID) > 2 && n.DUID[0] == 0 && int(n.DUID[1]) < len(duidTypes) { // the same
+		line("\n[DHCPv6]\nDUIDType=%s\nDUIDRawData=%s\nIAID=%d\nWithoutRA=solicit", duidTypes[n.DUID[1]], net.HardwareAddr(n.DUID[2:]), n.IAID)
+	}
 	for _, p := range n.static() {
 		line("\n[Address]\nAddress=%s", p)
 	}
@@ -66,6 +70,9 @@ func (n *Interface) network(all []Interface) string {
 	}
 	return b.String()
 }
+
+// duidTypes are networkd's names of the DUIDs' types (RFC 8415, 11; RFC 6355).
+var duidTypes = [...]string{1: "link-layer-time", 2: "vendor", 3: "link-layer", 4: "uuid"}
 
 // match is the section that finds the interface.
 func (n *Interface) match() string {

@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 )
@@ -47,7 +48,9 @@ func (n *Interface) profile(all []Interface) string {
 	if n.Kind == "bond" {
 		line("\n[bond]")
 		for _, o := range n.Options {
-			line("%s=%s", word(o.Name), word(o.Value))
+			if o.Name != "max_bonds" { // the module's, not the bond's
+				line("%s=%s", word(o.Name), strings.ReplaceAll(word(o.Value), ";", ","))
+			}
 		}
 	}
 	if n.Master != "" {
@@ -73,6 +76,11 @@ func (n *Interface) ip(line func(string, ...any), section string, auto bool, is 
 		line("method=auto\nmay-fail=false")
 		if section == "ipv4" { // the identifier that the boot asked with, so that the address stays
 			line("dhcp-client-id=01:%s", n.MAC)
+			break
+		}
+		line("addr-gen-mode=eui64") // as the kernel does
+		if len(n.DUID) > 0 {
+			line("dhcp-duid=%s\ndhcp-iaid=%d", net.HardwareAddr(n.DUID), n.IAID)
 		}
 	case number > 0:
 		line("method=manual")

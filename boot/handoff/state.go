@@ -18,6 +18,7 @@ type State struct {
 	Version   string   `json:"version"`
 	Initiator string   `json:"initiator"`
 	NIC       NIC      `json:"nic"`
+	NICs      []NIC    `json:"nics"` // all that the boot brought up, NIC first
 	Target    Target   `json:"target"`
 	Session   Session  `json:"session"`
 	Disk      Disk     `json:"disk"`

@@ -70,7 +70,8 @@ func (n *nic) wanted(routes []route, cfg *Config) ([]route, netip.Addr) {
 
 // onLink says whether an address is in one of the NIC's subnets.
 func (n *nic) onLink(a netip.Addr) bool {
-	return a.Is6() && a.IsLinkLocalUnicast() || slices.ContainsFunc(n.addresses, func(p netip.Prefix) bool { return p.Contains(a) })
+	holds := func(p netip.Prefix) bool { return p.Contains(a) }
+	return a.Is6() && a.IsLinkLocalUnicast() || slices.ContainsFunc(n.addresses, holds) || slices.ContainsFunc(n.near, holds)
 }
 
 // loosen lets the NIC share its subnet with another: packets that come by the

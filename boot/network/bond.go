@@ -54,7 +54,7 @@ func (b *Bond) has(h host, l *link) bool {
 // that has ports already keeps its options.
 func (h host) bond(ctx context.Context, cfg *Config, b *Bond, n *nic) error {
 	first := n.link
-	n.link = &link{name: b.Name}
+	n.link, n.options = &link{name: b.Name}, watched(b.Options)
 	ports, err := h.ports(ctx, cfg, b, n.p)
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (h host) bond(ctx context.Context, cfg *Config, b *Bond, n *nic) error {
 		}
 	}
 	if fresh {
-		if err := h.setOptions(n, b.Options); err != nil {
+		if err := h.setOptions(n, n.options); err != nil {
 			return err
 		}
 	}
@@ -83,7 +83,7 @@ func (h host) bond(ctx context.Context, cfg *Config, b *Bond, n *nic) error {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		n.ports = append(n.ports, l.name)
+		n.ports, n.parts = append(n.ports, l.name), append(n.parts, l.part())
 	}
 	if n.ports == nil {
 		return n.fail(failed, "no NIC could become its port")
@@ -178,31 +178,36 @@ func (n *nic) enslave(l *link) error {
 	return nil
 }
 
-// setOptions writes the options of a bond without ports. The mode comes first,
-// and what watches the links second: others hang on them. Without a watch a
-// dead link would never be left, so there is one.
-func (h host) setOptions(n *nic, options []Option) error {
-	rank := func(o Option) int {
-		switch o.Name {
-		case "mode":
-			return 0
-		case "miimon", "arp_interval":
-			return 1
-		case "max_bonds": // the module's, not a bond's
-			return -1
-		}
-		return 2
+// rank orders options: the mode comes first, and what watches the links second,
+// as others hang on them. Negative: it is no bond's.
+func (o Option) rank() int {
+	switch o.Name {
+	case "mode":
+		return 0
+	case "miimon", "arp_interval":
+		return 1
+	case "max_bonds": // the module's
+		return -1
 	}
-	watched := false
+	return 2
+}
+
+// watched returns options by which the links are watched: without that a dead
+// one would never be left.
+func watched(options []Option) []Option {
 	for _, o := range options {
-		watched = watched || rank(o) == 1
+		if o.rank() == 1 {
+			return options
+		}
 	}
-	if !watched {
-		options = append([]Option{{"miimon", "100"}}, options...) // ms
-	}
+	return append([]Option{{"miimon", "100"}}, options...) // ms
+}
+
+// setOptions writes the options of a bond without ports.
+func (h host) setOptions(n *nic, options []Option) error {
 	for now := range 3 {
 		for _, o := range options {
-			if rank(o) != now {
+			if o.rank() != now {
 				continue
 			}
 			if err := h.setOption(n.name, o); err != nil {

@@ -83,6 +83,13 @@ func TestBondOfPort(t *testing.T) {
 		if res.Name != "bond0.7" || res.Link != "bond0" || res.MAC.String() != "52:54:00:00:00:02" || !slices.Equal(res.Ports, []string{"near1", "near0"}) {
 			t.Errorf("result %+v", res)
 		}
+		var below []string
+		for _, p := range res.Below { // the ports with the MACs that they had before
+			below = append(below, p.Name+" "+p.MAC.String())
+		}
+		if d := cmp.Diff([]string{"near1 52:54:00:00:00:02", "near0 52:54:00:00:00:01", "bond0 52:54:00:00:00:02"}, below); d != "" {
+			t.Errorf("what it stands on (-want +got):\n%s", d)
+		}
 	})
 }
 

@@ -31,7 +31,7 @@ func TestDHCP(t *testing.T) {
 		want := &Result{Name: "near0", Index: res.Index, MAC: must(net.ParseMAC("52:54:00:00:00:01")), Driver: "virtio_net",
 			MTU: 1420, Address: []netip.Prefix{prefix("10.9.0.55/24")}, Gateway: addr("10.9.0.1"),
 			Routes: []Route{{prefix("0.0.0.0/0"), addr("10.9.0.1")}},
-			DNS:    []netip.Addr{addr("10.9.0.1"), addr("10.9.0.3")}, Hostname: "node5",
+			DNS:    []netip.Addr{addr("10.9.0.1"), addr("10.9.0.3")}, DHCP: true, Hostname: "node5",
 			Lease: &Lease{Server: addr("10.9.0.1"), Duration: time.Hour, Renew: 30 * time.Minute, Rebind: 52*time.Minute + 30*time.Second,
 				Acquired: res.Lease.Acquired, ClientID: []byte{1, 0x52, 0x54, 0, 0, 0, 1}, Domain: "example.org",
 				RootPath: "iscsi:10.9.0.1::::iqn.2026-01.org.example:root", InitiatorName: "iqn.2026-01.org.example:node5"}}

@@ -265,13 +265,10 @@ func (w *watch6) managed(ctx context.Context, cfg *Config, limit time.Duration, 
 			return w.fail(err, "its IPv6 routes cannot be read")
 		}
 		// A leased address says nothing of what is on the link (RFC 8415, 18.2.10.1);
-		// a router does.
+		// a router does. All clients take it so, and networkd refuses to take over
+		// one with a shorter prefix.
 		p := netip.PrefixFrom(a.address, 128)
-		for _, on := range s.onLink {
-			if on.Contains(a.address) && on.Bits() < 128 {
-				p = netip.PrefixFrom(a.address, on.Bits())
-			}
-		}
+		w.near = s.onLink
 		before := len(w.undo)
 		switch err := newAddress(w.index, p, 0); {
 		case err == nil:

@@ -32,7 +32,7 @@ func TestRouterAdvertisement(t *testing.T) {
 		w.dnsmasq("--enable-ra", "--dhcp-range=fd09::,ra-only,64", "--dhcp-option=option6:dns-server,[fd09::53]")
 		res := w.mustUp(Config{Name: "near0", RA: true, Peers: []netip.Addr{addr("2001:db8::1")}})
 		want := &Result{Name: "near0", Index: res.Index, MAC: near0MAC, Driver: "virtio_net", MTU: 1500,
-			Address: []netip.Prefix{prefix(slaac + "/64")}, Gateway6: addr("fe80::1"), DNS: []netip.Addr{addr("fd09::53")}}
+			Address: []netip.Prefix{prefix(slaac + "/64")}, Gateway6: addr("fe80::1"), RA: true, DNS: []netip.Addr{addr("fd09::53")}}
 		if d := cmp.Diff(want, res, compareAddr); d != "" {
 			t.Errorf("result (-want +got):\n%s", d)
 		}
@@ -75,7 +75,8 @@ func TestRouterSaysOther(t *testing.T) {
 	})
 }
 
-// The M flag: the address is to be had of DHCPv6. It stays for ever.
+// The M flag: the address is to be had of DHCPv6. It stays for ever, and says
+// nothing of what is on the link.
 func TestRouterSaysManaged(t *testing.T) {
 	t.Parallel()
 	inNamespace(t, func(t *testing.T, w *world) {
@@ -86,7 +87,7 @@ func TestRouterSaysManaged(t *testing.T) {
 			l.BootFileURL != "iscsi:[fd09::1]::::iqn.2026-01.org.example:root" || len(l.Server) == 0 || len(l.Client) == 0 || l.IAID != checksum32(near0MAC) {
 			t.Errorf("lease %+v", l)
 		}
-		if !slices.Equal(res.Address, []netip.Prefix{prefix("fd09::55/64")}) || res.Gateway6 != addr("fe80::1") || !slices.Equal(res.DNS, []netip.Addr{addr("fd09::53")}) {
+		if !slices.Equal(res.Address, []netip.Prefix{prefix("fd09::55/128")}) || res.Gateway6 != addr("fe80::1") || !slices.Equal(res.DNS, []netip.Addr{addr("fd09::53")}) {
 			t.Errorf("result %+v", res)
 		}
 		if a := w.address("fd09::55"); a.Flags&unix.IFA_F_PERMANENT == 0 || a.Flags&unix.IFA_F_TENTATIVE != 0 {

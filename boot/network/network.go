@@ -76,19 +76,33 @@ type Result struct {
 	Name     string
 	Index    int
 	MAC      net.HardwareAddr
-	Driver   string   // empty for a NIC that is no hardware (VLAN, bond)
-	VLAN     uint16   // 0: none
-	Link     string   // the interface that the VLAN's frames go by
-	Ports    []string // of the bond that this is, or that the VLAN goes by
+	Made     net.HardwareAddr // the MAC that it was made with; nil: not known
+	Driver   string           // empty for a NIC that is no hardware (VLAN, bond)
+	VLAN     uint16           // 0: none
+	Link     string           // the interface that the VLAN's frames go by
+	Ports    []string         // of the bond that this is, or that the VLAN goes by
+	Options  []Option         // of that bond, as it was asked for
+	Below    []Part           // what it stands on: Ports, then Link
 	MTU      int
 	Address  []netip.Prefix
 	Gateway  netip.Addr // of the default route; not valid: none
 	Gateway6 netip.Addr // of router advertisements
 	Routes   []Route    // all of them but the kernel's own; one may stand twice
 	DNS      []netip.Addr
+	DHCP     bool    // its IPv4 address is leased
+	RA       bool    // router advertisements are listened to
 	Hostname string  // as DHCP says, else as in Config
 	Lease    *Lease  // nil without DHCP, and where the NIC had its address already
 	Lease6   *Lease6 // nil without DHCPv6, and so
+}
+
+// Part is an interface that a VLAN or a bond stands on.
+type Part struct {
+	Name  string
+	Index int
+	MAC   net.HardwareAddr
+	Made  net.HardwareAddr // as in Result
+	MTU   int
 }
 
 // Lease is what the DHCP server said beyond addresses. The strings hold no
@@ -154,7 +168,10 @@ type nic struct {
 	driver    string
 	lower     *nic     // what the VLAN goes by; nil: it is none
 	ports     []string // of the bond
+	parts     []Part   // the same
+	options   []Option // of the bond
 	addresses []netip.Prefix
+	near      []netip.Prefix // what routers say is on the link, beside the addresses' own
 	routes    []Route
 	p         Progress
 	undo      []func() error // what it takes to leave it as it was, first thing first
@@ -240,10 +257,11 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 			return nil, err
 		}
 	}
-	res.Name, res.Index, res.MAC, res.Driver = n.name, n.index, n.mac, n.driver
-	res.VLAN, res.Ports = cfg.VLAN, lowest.ports
+	res.Name, res.Index, res.MAC, res.Made, res.Driver = n.name, n.index, n.mac, n.permanent, n.driver
+	res.VLAN, res.Ports, res.Options, res.RA = cfg.VLAN, lowest.ports, lowest.options, cfg.auto6()
+	res.DHCP, res.Below = res.Lease != nil || cfg.DHCP && kept, lowest.parts
 	if n != lowest {
-		res.Link = lowest.name
+		res.Link, res.Below = lowest.name, append(res.Below, lowest.part())
 	}
 	res.MTU, res.Address, res.Routes = n.mtu, n.addresses, n.routes
 	return res, nil
@@ -298,6 +316,8 @@ func (h host) base(ctx context.Context, cfg *Config, p Progress) (*nic, error) {
 	n.driver = h.driver(n.name)
 	return n, nil
 }
+
+func (l *link) part() Part { return Part{l.name, l.index, l.mac, l.permanent, l.mtu} }
 
 // onFailure notes how to take back what was just done.
 func (n *nic) onFailure(undo func() error) { n.undo = append(n.undo, undo) }

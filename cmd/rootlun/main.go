@@ -23,6 +23,7 @@ const usage = `rootlun boots Linux from an iSCSI disk.
 
 usage: rootlun COMMAND [OPTION…]; --help after a command tells more
   rootlun init      boot, as PID 1 of an initramfs (also when called as /init)
+  rootlun network   bring up the NICs that lead to the root, and tell the next system
   rootlun login     log in to a target and print its disk
   rootlun show      print what a boot would do, and which source says so
   rootlun check     try what a boot would need, on the machine that runs
@@ -40,6 +41,7 @@ func main() { os.Exit(dispatch(os.Args, os.Getpid(), os.Stdout, os.Stderr)) }
 func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 	verbs := map[string]verb{
 		"init":    runInit,
+		"network": runNetwork,
 		"login":   runLogin,
 		"show":    runShow,
 		"check":   runCheck,

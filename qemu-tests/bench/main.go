@@ -3,6 +3,9 @@
 //
 //   - boot: from the start of /init to the root's own init, against an image of
 //     Debian's initramfs-tools with open-iscsi;
+//   - network: from a NIC that is down, and from one that is up, to its address by
+//     DHCP (in `rootlun network`, once the plan is read), against klibc's
+//     ipconfig, whose first request of a NIC that was down is lost;
 //   - login: from the start of `rootlun login` to the disk, against iscsistart.
 //
 // The times are the guest's own. It ends with code 1 when a ratio is over the
@@ -32,6 +35,8 @@ const (
 	initiator = "iqn.2025-01.bench.rootlun:machine"
 	budget    = 0.2 // of the peer's time
 	limit     = 5 * time.Minute
+
+	upBudget = 2 // both wait for the same server, and for little else
 )
 
 func main() {
@@ -67,6 +72,10 @@ func bench(ctx context.Context, rounds int, peerOnly bool) error {
 	if err != nil {
 		return fmt.Errorf("boot: %w", err)
 	}
+	down, up, err := measureNetwork(ctx, lab, dir, own, rounds)
+	if err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
 	login, err := measureLogins(ctx, lab, dir, own, rounds)
 	if err != nil {
 		return fmt.Errorf("login: %w", err)
@@ -74,11 +83,13 @@ func bench(ctx context.Context, rounds int, peerOnly bool) error {
 	fmt.Printf("\nmedians of %d rounds, in ms of the guest's clock (QEMU, %s)\n", rounds, lab.Accel)
 	fmt.Printf("%-44s %9s %9s %7s %7s\n", "", "rootlun", "peer", "ratio", "budget")
 	return errors.Join(
-		compare("/init to the root's init; initramfs-tools", boot, peerOnly),
-		compare("login to the disk; iscsistart", login, peerOnly))
+		compare("/init to the root's init; initramfs-tools", boot, peerOnly, budget),
+		compare("link to address by DHCP; klibc's ipconfig", down, peerOnly, budget),
+		compare("the same, when its link is up already", up, peerOnly, upBudget),
+		compare("login to the disk; iscsistart", login, peerOnly, budget))
 }
 
-func compare(what string, s sample, peerOnly bool) error {
+func compare(what string, s sample, peerOnly bool, budget float64) error {
 	peer := median(s.peer)
 	if peerOnly {
 		fmt.Printf("%-44s %9s %9.0f\n", what, "", peer)
@@ -153,6 +164,57 @@ func boot(ctx context.Context, lab *qemutests.Lab, dir, image string, parameters
 		return 0, fmt.Errorf("%w in the console's log:\n%s", err, console)
 	}
 	return (end[0] - start[0]) * 1000, nil
+}
+
+//go:embed network-init
+var networkInit []byte
+
+// measureNetwork brings the same NIC up by each, round after round in one machine,
+// from a link that is down and from one that is up.
+func measureNetwork(ctx context.Context, lab *qemutests.Lab, dir, own string, rounds int) (down, up sample, err error) {
+	stopwatch := filepath.Join(dir, "stopwatch")
+	if err := lab.Compile(ctx, stopwatch, "./qemu-tests/guest/stopwatch"); err != nil {
+		return down, up, err
+	}
+	libraries, err := filepath.Glob(filepath.Join(lab.Cache, "libklibc", "lib", "klibc-*.so"))
+	if err != nil || len(libraries) != 1 {
+		return down, up, fmt.Errorf("klibc's library: %q, %w", libraries, err)
+	}
+	files := []initramfs.File{
+		{Source: stopwatch, Destination: "/bin/stopwatch"},
+		{Source: filepath.Join(lab.Cache, "klibc-utils", "usr/lib/klibc/bin/ipconfig"), Destination: "/bin/ipconfig"},
+		{Source: libraries[0], Destination: "/lib/" + filepath.Base(libraries[0])},
+	}
+	if own != "" {
+		files = append(files, initramfs.File{Source: filepath.Join(dir, "rootlun"), Destination: "/usr/bin/rootlun"})
+	}
+	image, err := lab.MakeGuest(dir, networkInit, []string{"virtio_pci", "virtio_net", "af_packet"}, files...)
+	if err != nil {
+		return down, up, err
+	}
+	console, err := run(ctx, lab, qemutests.Machine{
+		Dir: dir, Kernel: lab.Kernel, Initrd: image,
+		Cmdline: []string{"quiet", "ip=eth0:dhcp", "rd.iscsi.initiator=" + initiator, "netroot=iscsi:" + qemutests.HostAddress + "::::" + target,
+			fmt.Sprint("bench.rounds=", rounds)},
+	})
+	if err != nil {
+		return down, up, err
+	}
+	for link, s := range map[string]*sample{"down": &down, "up": &up} {
+		s.peer, err = find(console, `network: `+link+` ipconfig[^@]*?stopwatch: end ([0-9.]+)`)
+		if err == nil && own != "" {
+			plan, err1 := find(console, `network: `+link+` rootlun[^@]*?([0-9.]+) s  plan: target`)
+			s.own, err = find(console, `network: `+link+` rootlun[^@]*?([0-9.]+) s  network: eth0`)
+			err = errors.Join(err, err1)
+			for i := range min(len(plan), len(s.own)) {
+				s.own[i] = 1000 * (s.own[i] - plan[i])
+			}
+		}
+		if err != nil || len(s.peer) != rounds || own != "" && len(s.own) != rounds {
+			return down, up, fmt.Errorf("not every round was measured: %w; the console's log:\n%s", err, console)
+		}
+	}
+	return down, up, nil
 }
 
 //go:embed login-init

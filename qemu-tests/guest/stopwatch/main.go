@@ -1,6 +1,6 @@
 // Stopwatch runs in a guest: it runs the command in its arguments and prints
 // the milliseconds until the kernel announced the next disk, and until the
-// command's end.
+// command's end; with -end before the command, the latter alone.
 package main
 
 import (
@@ -18,6 +18,19 @@ import (
 const limit = 60 * time.Second
 
 func main() {
+	if len(os.Args) > 2 && os.Args[1] == "-end" {
+		cmd := exec.Command(os.Args[2], os.Args[3:]...)
+		var out bytes.Buffer // a console takes its time
+		cmd.Stdout, cmd.Stderr = &out, &out
+		start := time.Now()
+		err := cmd.Run()
+		end := time.Since(start)
+		if fmt.Print(out.String()); err != nil {
+			log.Fatalf("stopwatch: %v", err)
+		}
+		fmt.Printf("stopwatch: end %.1f\n", milliseconds(end))
+		return
+	}
 	disk, end, err := measure(exec.Command(os.Args[1], os.Args[2:]...))
 	if err != nil {
 		log.Fatalf("stopwatch: %v", err)

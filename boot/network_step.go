@@ -1,0 +1,101 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/rootlun/rootlun/boot/handoff"
+	"github.com/rootlun/rootlun/boot/network"
+	"github.com/rootlun/rootlun/fw"
+)
+
+// MachinePlan reads the boot configuration of the machine as a boot does, and
+// says on c what it found. errors.Is finds fw.ErrNothing where nothing asks for
+// iSCSI. Unlike a boot it waits for no driver of an offload adapter.
+func MachinePlan(c *Console) (*fw.Plan, error) {
+	return readPlan(c, loadModule, nil)
+}
+
+// loadModule loads one module for a command that is no boot.
+func loadModule(name string) error {
+	loader, _, err := newLoader()
+	if err != nil {
+		return err
+	}
+	return loader.Load(name)
+}
+
+// Network brings up the NICs that the plan's targets need, all at once, and
+// leaves for the next system what WriteNetwork writes: the part of a boot that
+// rootlun network does alone. A NIC that fails is left as it was found; the
+// others stay up, and are returned with the errors.
+func Network(ctx context.Context, c *Console, plan *fw.Plan) ([]*network.Result, error) {
+	limit := DefaultTimeout
+	if plan.Failure.Timeout > 0 {
+		limit = time.Duration(plan.Failure.Timeout) * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if !exists(os.DirFS("/proc"), "net/packet") {
+		if err := loadModule("af_packet"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	nics := neededNICs(plan)
+	results, errs := make([]*network.Result, len(nics)), make([]error, len(nics))
+	var all sync.WaitGroup
+	for i, index := range nics {
+		all.Go(func() {
+			nic := fw.NIC{DHCP: true, Index: -1}
+			if index >= 0 {
+				nic = plan.NICs[index]
+			}
+			cfg := networkConfig(plan, index, nic)
+			cfg.Load = loadModule
+			if results[i], errs[i] = network.Up(ctx, cfg, c); errs[i] == nil {
+				c.Step("network", "%s", describeNIC(results[i]))
+			}
+		})
+	}
+	all.Wait()
+	var up []*network.Result
+	for _, r := range results {
+		if r != nil {
+			up = append(up, r)
+		}
+	}
+	if up != nil {
+		errs = append(errs, handoff.WriteNetwork("/run", interfaces(plan, up)))
+	}
+	return up, errors.Join(errs...)
+}
+
+// neededNICs returns the places in the plan of the NICs that its targets need;
+// -1 is the machine's only one.
+func neededNICs(plan *fw.Plan) (nics []int) {
+	if len(plan.NICs) == 0 {
+		return []int{-1}
+	}
+	for i := range plan.NICs {
+		needed := len(plan.Targets) == 0 // DHCP is to name one
+		for _, t := range plan.Targets {
+			needed = needed || t.Session == "" && (t.NIC == i || t.NIC < 0)
+		}
+		if needed {
+			nics = append(nics, i)
+		}
+	}
+	return nics
+}
+
+// StateNICs describes NICs as state.json does.
+func StateNICs(nics []*network.Result) (list []handoff.NIC) {
+	for _, r := range nics {
+		list = append(list, stateNIC(r))
+	}
+	return list
+}
