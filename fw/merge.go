@@ -89,7 +89,7 @@ func merge(c *command, creds Credentials, f firmware, m machine) (*Plan, error) 
 	if c.fromFW && len(f.nics) == 0 {
 		p.Warnings = append(p.Warnings, "the command line asks for the firmware's addresses, and it has none")
 	}
-	if err := p.setInitiator(c, f, m); err != nil {
+	if err := p.setInitiator(c, f, m); err != nil && (c.asks || len(p.Targets) > 0 || p.AskDHCP != "") { // else a refused table is all there is to say
 		errs = append(errs, err)
 	}
 	if p.AskDHCP != "" {

@@ -352,3 +352,15 @@ func TestSessions(t *testing.T) {
 		t.Errorf("a name: got %q", got)
 	}
 }
+
+// TestRefusedTableAlone: where a refused table is all there is, that is all that
+// is said.
+func TestRefusedTableAlone(t *testing.T) {
+	raw := marshal(t, table())
+	raw[60]++
+	line := ""
+	_, err := Read(Sources{FS: fstest.MapFS{}, Cmdline: &line, Table: raw, TableFrom: "a.bin"})
+	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,9 +1,8 @@
 package qemutests
 
 import (
+	"debug/elf"
 	"net/netip"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -34,6 +33,50 @@ show sysfs /usr/bin/rootlun fw --iscsistart --show-secrets
 poweroff -f
 `
 
+// iscsistart returns the files of Debian's iscsistart, which scripts/setup has
+// unpacked: the program, its loader and its libraries.
+func (s *scene) iscsistart() (files []initramfs.File) {
+	s.t.Helper()
+	cache, err := cacheDir()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	add := func(destination string, folders ...string) string {
+		for _, folder := range folders {
+			path, err := filepath.EvalSymlinks(filepath.Join(cache, "open-iscsi", folder, filepath.Base(destination)))
+			if err == nil {
+				files = append(files, initramfs.File{Source: path, Destination: destination})
+				return path
+			}
+		}
+		s.t.Fatalf("%v: %s is not in the package open-iscsi or its libraries", ErrTools, destination)
+		return ""
+	}
+	const libraries = "lib/x86_64-linux-gnu"
+	add("/lib64/ld-linux-x86-64.so.2", libraries, "usr/"+libraries)
+	seen := map[string]bool{"ld-linux-x86-64.so.2": true}
+	var walk func(program string)
+	walk = func(program string) {
+		f, err := elf.Open(program)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		defer f.Close()
+		needed, err := f.ImportedLibraries()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, name := range needed {
+			if !seen[name] {
+				seen[name] = true
+				walk(add("/"+libraries+"/"+name, libraries, "usr/"+libraries))
+			}
+		}
+	}
+	walk(add("/sbin/iscsistart", "sbin", "usr/sbin"))
+	return files
+}
+
 // TestISCSIStartRecords compares rootlun fw --iscsistart with iscsistart -f of
 // Debian on the same machine, byte for byte.
 func TestISCSIStartRecords(t *testing.T) {
@@ -63,17 +106,7 @@ func TestISCSIStartRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
-			peer := filepath.Join(s.Peer, "iscsistart.tar")
-			if _, err := os.Stat(peer); err != nil {
-				t.Skip("scripts/peer has not made Debian's iscsistart")
-			}
-			if out, err := exec.Command("tar", "-xf", peer, "-C", s.dir).CombinedOutput(); err != nil {
-				t.Fatalf("tar: %v: %s", err, out)
-			}
-			files := []initramfs.File{{Source: filepath.Join(filepath.Dir(s.image), "rootlun"), Destination: "/usr/bin/rootlun"}}
-			for _, folder := range []string{"sbin", "lib", "lib64"} {
-				files = append(files, initramfs.File{Source: filepath.Join(s.dir, folder), Destination: "/" + folder})
-			}
+			files := append(s.iscsistart(), initramfs.File{Source: filepath.Join(filepath.Dir(s.image), "rootlun"), Destination: "/usr/bin/rootlun"})
 			image, err := s.MakeGuest(s.dir, []byte(recordsInit), []string{"virtio_pci", "virtio_net", "iscsi_ibft"}, files...)
 			if err != nil {
 				t.Fatal(err)
