@@ -6,6 +6,8 @@ import (
 	"path"
 	"slices"
 	"strconv"
+
+	"github.com/rootlun/rootlun/fw/stable"
 )
 
 const (
@@ -57,7 +59,7 @@ func serving(running []session, t Target) string {
 func sessions(fsys fs.FS) (list []session) {
 	const most = 256
 	var ids []int
-	entries, _ := fs.ReadDir(fsys, sessionDir) // without the class there is none
+	entries, _ := stable.ReadDir(fsys, sessionDir) // without the class there is none
 	for _, e := range entries {
 		if id, ok := numbered(e.Name(), "session"); ok {
 			at, _ := slices.BinarySearch(ids, id)

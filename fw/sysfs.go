@@ -13,6 +13,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/rootlun/rootlun/fw/stable"
 	"github.com/rootlun/rootlun/ibft"
 )
 
@@ -26,7 +27,7 @@ func readIBFT(fsys fs.FS, _ bool) []firmware {
 func readAdapters(fsys fs.FS, _ bool) []firmware {
 	const dir, most = "sys/firmware", 64
 	var hosts []int
-	entries, _ := fs.ReadDir(fsys, dir)
+	entries, _ := stable.ReadDir(fsys, dir)
 	for _, e := range entries {
 		if n, ok := numbered(e.Name(), "iscsi_boot"); ok {
 			at, _ := slices.BinarySearch(hosts, n)
@@ -66,7 +67,7 @@ func fromSysfs(fsys fs.FS, dir, from string) (f firmware) {
 // the table leaves out are not there. What cannot be read is in Problems; their
 // Offset is 0.
 func readSysfs(fsys fs.FS, dir string) (*ibft.Table, error) {
-	entries, err := fs.ReadDir(fsys, dir)
+	entries, err := stable.ReadDir(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
