@@ -1,6 +1,7 @@
 package fw
 
 import (
+	"cmp"
 	"io/fs"
 	"net/netip"
 	"path"
@@ -62,10 +63,10 @@ func sessions(fsys fs.FS) (list []session) {
 	entries, _ := stable.ReadDir(fsys, sessionDir) // without the class there is none
 	for _, e := range entries {
 		if id, ok := numbered(e.Name(), "session"); ok {
-			at, _ := slices.BinarySearch(ids, id)
-			ids = slices.Insert(ids, at, id)
+			ids = append(ids, id)
 		}
 	}
+	stable.Sort(ids, cmp.Compare)
 	m := machine{fsys}
 	for _, id := range ids[:min(len(ids), most)] {
 		name := "session" + strconv.Itoa(id)

@@ -1,6 +1,7 @@
 package fw
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -30,10 +30,10 @@ func readAdapters(fsys fs.FS, _ bool) []firmware {
 	entries, _ := stable.ReadDir(fsys, dir)
 	for _, e := range entries {
 		if n, ok := numbered(e.Name(), "iscsi_boot"); ok {
-			at, _ := slices.BinarySearch(hosts, n)
-			hosts = slices.Insert(hosts, at, n)
+			hosts = append(hosts, n)
 		}
 	}
+	stable.Sort(hosts, cmp.Compare)
 	var out firmware
 	for _, n := range hosts[:min(len(hosts), most)] {
 		name := "iscsi_boot" + strconv.Itoa(n)

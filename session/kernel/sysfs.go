@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,8 +53,7 @@ func (s Sysfs) Sessions() ([]uint32, error) {
 	for _, name := range names {
 		if n, ok := strings.CutPrefix(name, "session"); ok {
 			if sid, err := strconv.ParseUint(n, 10, 32); err == nil {
-				at, _ := slices.BinarySearch(sids, uint32(sid))
-				sids = slices.Insert(sids, at, uint32(sid))
+				sids = insert(sids, uint32(sid))
 			}
 		}
 	}
@@ -179,8 +177,7 @@ func (s Sysfs) LUNs(sid, hostNo, target uint32) ([]uint64, error) {
 	for _, name := range names {
 		if text, ok := strings.CutPrefix(name, fmt.Sprintf("%d:0:%d:", hostNo, target)); ok {
 			if lun, err := strconv.ParseUint(text, 10, 64); err == nil {
-				at, _ := slices.BinarySearch(luns, lun)
-				luns = slices.Insert(luns, at, lun)
+				luns = insert(luns, lun)
 			}
 		}
 	}
@@ -240,6 +237,16 @@ func writeAttr(path, value string) error {
 	}
 	_, err = f.WriteString(value)
 	return errors.Join(err, f.Close())
+}
+
+// insert puts n where it belongs in a list in order. The functions of package
+// slices are 3 KB for each type.
+func insert[T uint32 | uint64](list []T, n T) []T {
+	list = append(list, n)
+	for i := len(list) - 1; i > 0 && list[i] < list[i-1]; i-- {
+		list[i], list[i-1] = list[i-1], list[i]
+	}
+	return list
 }
 
 // readNames returns what is in a folder, in no order.
