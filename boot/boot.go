@@ -48,17 +48,24 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	if err := modulesFit(os.DirFS("/"), drivers.release); err != nil {
 		return plan, &StepError{Step: "load drivers", Err: err}
 	}
-	path, err := reachDisk(ctx, c, plan, drivers)
+	path, ways, err := reachDisk(ctx, c, plan, drivers)
 	if err != nil {
 		return plan, err
 	}
 	init, err := openRoot(ctx, c, plan, path, drivers.loader)
 	if err != nil {
+		ways.finish(0)
 		return plan, err
+	}
+	all := ways.finish(pathGrace)
+	for _, p := range all {
+		if p.Session == nil {
+			c.Printf("warning: target %s at %s is not there; the next system has to log in", p.Target.Name, p.Target.Portal())
+		}
 	}
 	drivers.stop()
 	c.Step("handoff", "%s runs as PID 1", init)
-	if err := writeState(c, version, plan, path, init); err != nil {
+	if err := writeState(c, version, plan, path, all, init); err != nil {
 		c.Printf("warning: %v", err)
 	}
 	if err := handoff.WriteNetwork("/run", interfaces(plan, path.NIC)); err != nil {

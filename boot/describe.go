@@ -121,12 +121,12 @@ func describeDisk(d session.Disk) string {
 }
 
 // writeState leaves the boot's story for the booted system.
-func writeState(c *Console, version string, plan *fw.Plan, p *Path, init string) error {
-	s := state(c, version, plan, p, init)
+func writeState(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, init string) error {
+	s := state(c, version, plan, p, all, init)
 	return s.Write(handoff.StateFile)
 }
 
-func state(c *Console, version string, plan *fw.Plan, p *Path, init string) handoff.State {
+func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, init string) handoff.State {
 	seconds := func(d time.Duration) int { return int(d / time.Second) }
 	timers := p.Session.Config.Timers
 	s := handoff.State{
@@ -147,6 +147,16 @@ func state(c *Console, version string, plan *fw.Plan, p *Path, init string) hand
 	}
 	if s.Session.Attached { // whoever made it has set these
 		s.Session = handoff.Session{SID: s.Session.SID, Attached: true}
+	}
+	for _, o := range all {
+		way := handoff.Path{Target: o.Target.Name, Portal: o.Target.Portal(), Disk: o.Disk.Name}
+		if o.Session != nil {
+			way.SID = o.Session.SID
+		}
+		if o.NIC != nil {
+			way.NIC = o.NIC.Name
+		}
+		s.Paths = append(s.Paths, way)
 	}
 	for _, step := range c.Steps() {
 		s.Timeline = append(s.Timeline, handoff.Step{

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -23,14 +23,16 @@ import (
 // rd.rootlun.timeout= does not.
 const DefaultTimeout = 180 * time.Second
 
-// Rounds of attempts are retryFirst apart at first; the pause doubles up to
-// retryMost.
+// Attempts are retryFirst apart at first, give or take a quarter; the pause doubles up to retryMost.
 const (
 	retryFirst = 100 * time.Millisecond
 	retryMost  = 5 * time.Second
 )
 
-// Path is the way to the root that was found.
+// pathGrace is how long a way is waited for when another is there already.
+const pathGrace = 2 * time.Second
+
+// Path is a way to a disk.
 type Path struct {
 	Target  fw.Target
 	NIC     *network.Result // nil: the session was there before, and has its own way
@@ -41,73 +43,258 @@ type Path struct {
 	FSType  string
 }
 
-// reachDisk tries the plan's targets in their order until the disk of one is
-// there: its NIC is brought up, the session logged in, the LUN scanned. What
-// can pass (a refused connection, a busy target) is tried again until the
-// deadline; what can't (a refused secret) is not.
-func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers) (*Path, error) {
+// paths follows the ways to all targets of the plan, all at once: the NIC that
+// leads there, the login, the scan.
+type paths struct {
+	console *Console
+	nics    *nicSet
+	limit   time.Duration // of the way to the first disk, for people
+	try     func(ctx context.Context, t fw.Target, wait func()) (*Path, error)
+	holds   func(disk string) bool // whether it is the disk of the root that root= names; nil: it names none
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	began   time.Time
+	wait    func() // says from now on what is waited for
+	done    func() // ends that
+
+	mu      sync.Mutex
+	ways    []way         // one a target, in the plan's order
+	changed chan struct{} // closed, and replaced, when one of them changes
+	chosen  bool          // the root's is there: failures are of no interest any more
+}
+
+// way is how far the way to a target is.
+type way struct {
+	target fw.Target
+	path   *Path // nil: it is not there
+	err    error // why the last attempt failed
+	tries  int
+	ended  bool // it is there, or another attempt would end the same way
+}
+
+// reachDisk brings up the NICs and logs in to the targets of the plan, all at
+// once, until the disk of the root is there. What can pass (a refused connection,
+// a busy target) is tried again until the deadline; what can't (a refused
+// secret) is not. The other ways are followed on, until finish.
+func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers) (*Path, *paths, error) {
 	limit := DefaultTimeout
 	if plan.Failure.Timeout > 0 {
 		limit = time.Duration(plan.Failure.Timeout) * time.Second
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	nics := nicSet{console: c, plan: plan, settled: drivers.loader.Coldplugged(), load: drivers.loader.Load, up: map[int]*network.Result{}, leases: map[int]error{}}
-	if plan.AskDHCP != "" && len(plan.Targets) == 0 {
-		if err := nics.askTarget(ctx, limit); err != nil {
-			return nil, err
+	nics := newNICSet(c, plan, drivers.loader.Coldplugged(), drivers.loader.Load)
+	root := plan.Root
+	p := newPaths(c, nics, limit, cancel, func(ctx context.Context, t fw.Target, wait func()) (*Path, error) {
+		t.Session = fw.Session(os.DirFS("/"), t) // an adapter may have logged in since, or out
+		return tryTarget(ctx, c, t, nics, drivers, wait)
+	})
+	if root.Device != "" {
+		p.holds = func(disk string) bool {
+			_, err := lookForRoot(os.DirFS("/"), root, disk)
+			return err == nil
 		}
 	}
-	return firstOf(ctx, c, plan.Targets, limit, func(t fw.Target, wait func()) (*Path, error) {
-		t.Session = fw.Session(os.DirFS("/"), t) // an adapter may have logged in since, or out
-		return tryTarget(ctx, c, plan, t, &nics, drivers, wait)
-	})
+	nics.start(ctx)
+	path, err := p.first(ctx)
+	if err != nil {
+		p.finish(0)
+		return nil, nil, err
+	}
+	return path, p, nil
 }
 
-// firstOf tries the targets, round after round, until one succeeds, none is
-// left that may, or ctx ends; limit is its deadline, for people. From the first
-// call of wait on it says how long it has been waiting.
-func firstOf(ctx context.Context, c *Console, targets []fw.Target, limit time.Duration, try func(t fw.Target, wait func()) (*Path, error)) (*Path, error) {
-	began := time.Now()
-	errs := make([]error, len(targets)) // the last one of each that says more than that time is up
-	hopeless := make([]bool, len(targets))
-	done := func() {}
-	defer func() { done() }()
-	wait := sync.OnceFunc(func() { done = c.waitSince(began, targetNames(targets), limit) })
-	for tries, pause := 1, retryFirst; ; tries, pause = tries+1, min(2*pause, retryMost) {
-		for i, t := range targets {
-			if hopeless[i] {
-				continue
-			}
-			path, err := try(t, wait)
-			if err == nil {
-				return path, nil
-			}
-			hopeless[i] = !canPass(err)
-			if errs[i] != nil && ctx.Err() != nil {
-				continue // time is up, and why it failed before says more
-			}
-			news := errs[i] == nil || cause(err) != cause(errs[i])
-			switch errs[i] = err; {
-			case !news || ctx.Err() != nil: // the screen at the end says it
-			case !hopeless[i]:
-				c.Printf("%v; trying again", err)
-			case len(targets) > 1:
-				c.Printf("%v; this target is given up", err)
-			}
+func newPaths(c *Console, nics *nicSet, limit time.Duration, cancel context.CancelFunc, try func(context.Context, fw.Target, func()) (*Path, error)) *paths {
+	p := &paths{console: c, nics: nics, limit: limit, try: try, cancel: cancel, began: time.Now(), changed: make(chan struct{}), done: func() {}}
+	p.wait = sync.OnceFunc(func() {
+		targets, _, _, _ := nics.targets()
+		done := c.waitSince(p.began, targetNames(targets), limit)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.done = done
+	})
+	return p
+}
+
+// first returns the path to the root's disk as soon as it is there.
+func (p *paths) first(ctx context.Context) (*Path, error) {
+	defer p.quiet()
+	var grace <-chan time.Time
+	over := false // the grace of the ways that come before one that is there
+	for {
+		targets, more, lack, nicsChanged := p.nics.targets()
+		p.mu.Lock()
+		for i := len(p.ways); i < len(targets); i++ {
+			p.ways = append(p.ways, way{target: targets[i]})
+			p.running.Go(func() { p.follow(ctx, i, targets[i]) })
 		}
-		final := !slices.Contains(hopeless, false)
-		if !final {
-			timer := time.NewTimer(pause)
-			select {
-			case <-timer.C:
-				continue
-			case <-ctx.Done():
-				timer.Stop()
-			}
+		ended := !slices.ContainsFunc(p.ways, func(w way) bool { return !w.ended })
+		best, sure := p.choose(over)
+		changed := p.changed
+		p.mu.Unlock()
+		if best != nil && grace == nil {
+			grace = time.After(pathGrace)
 		}
-		return nil, &StepError{Step: "reach the root's disk", Err: errors.Join(errs...), Tries: tries, Took: time.Since(began), Limit: limit, Final: final}
+		final := ended && !more && ctx.Err() == nil
+		if best != nil && (sure || final || ctx.Err() != nil) {
+			return best, nil
+		}
+		if final || ctx.Err() != nil {
+			return nil, p.failed(lack, final)
+		}
+		select {
+		case <-changed:
+		case <-nicsChanged:
+		case <-grace:
+			over = true
+		case <-ctx.Done():
+			p.running.Wait() // all end with ctx, and say what they were at
+			p.nics.running.Wait()
+		}
 	}
+}
+
+// choose returns the path to take as things stand, and whether no better one can
+// be expected. root= decides, else the plan's order: a target that comes first
+// and is another disk is given a while, so that the same disk becomes the root
+// at each boot. The caller holds the lock.
+func (p *paths) choose(over bool) (best *Path, sure bool) {
+	open := false // a way that comes before, and to another disk, is not there yet
+	for _, w := range p.ways {
+		switch {
+		case w.path == nil:
+			open = open || !w.ended
+		case p.holds != nil && p.holds(w.path.Disk.Name):
+			p.chosen = true
+			return w.path, true
+		case best == nil:
+			best = w.path
+			sure = p.holds == nil && (over || !open || p.sameDisk(w))
+		}
+	}
+	p.chosen = sure
+	return best, sure
+}
+
+// sameDisk says whether all ways that come before w lead to the same unit.
+func (p *paths) sameDisk(w way) bool {
+	for _, o := range p.ways {
+		if o.target.Name != w.target.Name || o.target.LUN != w.target.LUN {
+			return false
+		}
+		if o.path == w.path {
+			break
+		}
+	}
+	return true
+}
+
+// follow makes attempts until the disk is there, none can succeed, or ctx ends.
+func (p *paths) follow(ctx context.Context, i int, t fw.Target) {
+	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+		path, err := p.try(ctx, t, p.wait)
+		if again := p.note(ctx, i, path, err); !again {
+			return
+		}
+		// Machines that lost the same target must not ask for it in step.
+		timer := time.NewTimer(pause - pause/4 + rand.N(pause/2))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+		if ctx.Err() != nil {
+			p.note(ctx, i, nil, ctx.Err())
+			return
+		}
+	}
+}
+
+// note takes note of what came of an attempt, and says whether to make another.
+func (p *paths) note(ctx context.Context, i int, path *Path, err error) (again bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := &p.ways[i]
+	if ctx.Err() == nil || w.tries == 0 {
+		w.tries++
+	}
+	w.path = path
+	again = err != nil && canPass(err) && ctx.Err() == nil
+	w.ended = !again
+	news := w.err == nil || err != nil && cause(err) != cause(w.err)
+	if err != nil && (w.err == nil || ctx.Err() == nil) { // else why it failed before says more
+		w.err = err
+	}
+	switch {
+	case err == nil || !news || ctx.Err() != nil || p.chosen: // the screen at the end says it
+	case again:
+		p.console.Printf("%v; trying again", err)
+	case len(p.ways) > 1:
+		p.console.Printf("%v; this target is given up", err)
+	}
+	close(p.changed)
+	p.changed = make(chan struct{})
+	return again
+}
+
+// quiet ends what says that something is waited for.
+func (p *paths) quiet() {
+	p.mu.Lock()
+	done := p.done
+	p.mu.Unlock()
+	done()
+}
+
+// failed is the error of a boot whose disk is not there. final says that another
+// attempt would end the same way; lack is why DHCP named no target.
+func (p *paths) failed(lack []error, final bool) error {
+	step := &StepError{Step: "reach the root's disk", Took: time.Since(p.began), Limit: p.limit, Final: final}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, w := range p.ways {
+		errs = append(errs, w.err)
+		step.Tries = max(step.Tries, w.tries)
+	}
+	if len(p.ways) == 0 {
+		step.Step, step.Tries, errs = "learn the target from DHCP", 1, lack
+		if len(lack) == 0 {
+			errs = []error{errors.New("no NIC asks DHCP, which is to name the target")}
+		}
+	}
+	step.Err = errors.Join(errs...)
+	return step
+}
+
+// finish ends the following of ways that are not there: at once where none can
+// still succeed, else when grace has passed since the call. It returns a path for each
+// target, in the plan's order; what is not there has no Session.
+func (p *paths) finish(grace time.Duration) (all []*Path) {
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	for waiting := true; waiting; {
+		p.mu.Lock()
+		waiting = slices.ContainsFunc(p.ways, func(w way) bool { return !w.ended })
+		changed := p.changed
+		p.mu.Unlock()
+		if waiting {
+			select {
+			case <-changed:
+			case <-timer.C:
+				waiting = false
+			}
+		}
+	}
+	p.cancel()
+	p.running.Wait()
+	p.nics.running.Wait()
+	for _, w := range p.ways {
+		if w.path == nil {
+			w.path = &Path{Target: w.target}
+		}
+		all = append(all, w.path)
+	}
+	return all
 }
 
 // canPass says whether an attempt that failed with err may succeed later
@@ -138,37 +325,34 @@ func cause(err error) string {
 // tryTarget makes one attempt, and calls wait when the network is up. A session
 // that has no disk is logged out again. One that an offload adapter or another
 // program has already is taken as it is, and stays whatever comes of it.
-func tryTarget(ctx context.Context, c *Console, plan *fw.Plan, t fw.Target, nics *nicSet, drivers *drivers, wait func()) (*Path, error) {
-	cfg, err := sessionConfig(plan, t)
+func tryTarget(ctx context.Context, c *Console, t fw.Target, nics *nicSet, drivers *drivers, wait func()) (*Path, error) {
+	cfg, root, err := nics.sessionConfig(t)
 	if err != nil {
 		return nil, err
 	}
-	if t.Session != "" {
-		wait()
-		initiator, err := drivers.initiator()
-		if err != nil {
-			return nil, &configError{err}
-		}
-		s, disk, err := attach(ctx, c, initiator, cfg, t, plan.Root)
-		if err != nil {
+	var nic *network.Result
+	if t.Session == "" {
+		if nic, err = nics.leading(ctx, t, cfg.Portal.Addr()); err != nil {
 			return nil, err
 		}
-		return &Path{Target: t, Session: s, Disk: disk}, nil
+		if cfg, root, err = nics.sessionConfig(t); err != nil { // DHCP may have named us only now
+			return nil, err
+		}
+		cfg.Interface = nics.bound(t, nic)
 	}
-	nic, err := nics.bringUp(ctx, t.NIC, cfg.Portal.Addr())
-	if err != nil {
-		return nil, err
-	}
-	if a := cfg.Portal.Addr(); a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "" { // a table has no room for the zone
-		cfg.Portal = netip.AddrPortFrom(a.WithZone(nic.Name), cfg.Portal.Port())
-	}
-	cfg.InitiatorName = plan.Initiator.Name // which DHCP may have named only now
 	wait()
 	initiator, err := drivers.initiator()
 	if err != nil {
 		return nil, &configError{err}
 	}
-	s, disk, err := logIn(ctx, c, initiator, cfg, t, plan.Root)
+	if t.Session != "" {
+		s, disk, err := attach(ctx, c, initiator, cfg, t, root)
+		if err != nil {
+			return nil, err
+		}
+		return &Path{Target: t, Session: s, Disk: disk}, nil
+	}
+	s, disk, err := logIn(ctx, c, initiator, cfg, t, root)
 	if err != nil {
 		return nil, err
 	}

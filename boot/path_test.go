@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,29 +18,59 @@ import (
 	"github.com/rootlun/rootlun/session/login"
 )
 
+// split takes those apart that are there.
+func split(all []*Path) (there []*Path, missing []fw.Target) {
+	for _, p := range all {
+		if p.Session != nil {
+			there = append(there, p)
+		} else {
+			missing = append(missing, p.Target)
+		}
+	}
+	return there, missing
+}
+
+// fakePaths follows ways that end as try says, with the NICs all up.
+func fakePaths(ctx context.Context, cancel context.CancelFunc, plan *fw.Plan, limit time.Duration, try func(fw.Target) (*Path, error)) *paths {
+	c := NewConsole(io.Discard, time.Now())
+	return newPaths(c, newNICSet(c, plan, nil, nil), limit, cancel, func(ctx context.Context, t fw.Target, wait func()) (*Path, error) {
+		wait()
+		path, err := try(t)
+		if path != nil {
+			path.Target = t
+		}
+		return path, err
+	})
+}
+
 // A secret that was refused is not tried again while another target still may
 // come, and what is said at the end is why each failed.
-func TestFirstOf(t *testing.T) {
+func TestPathsTryAgain(t *testing.T) {
 	refused := &login.StatusError{Class: 2, Detail: 1}
-	targets := []fw.Target{{Name: "locked"}, {Name: "late"}}
+	plan := &fw.Plan{Targets: []fw.Target{{Name: "locked"}, {Name: "late"}}}
 	for _, tt := range []struct {
-		name      string
-		up        int // the attempt at which "late" succeeds
-		limit     time.Duration
-		lateTries int
-		took      time.Duration
+		name     string
+		up       int // the attempt at which "late" succeeds
+		least    time.Duration
+		most     time.Duration
+		limit    time.Duration
+		tries    int
+		tryMost  int
+		succeeds bool
 	}{
-		{"at once", 1, time.Minute, 1, 0},
-		{"in the fourth round", 4, time.Minute, 4, 700 * time.Millisecond},
-		{"never", 1 << 20, 10 * time.Second, 7, 10 * time.Second},
+		{"at once", 1, 0, 0, time.Minute, 1, 1, true},
+		{"at the fourth attempt", 4, 525 * time.Millisecond, 875 * time.Millisecond, time.Minute, 4, 4, true},
+		{"never", 1 << 20, 10 * time.Second, 10 * time.Second, 10 * time.Second, 6, 9, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), tt.limit)
 				defer cancel()
+				var mu sync.Mutex
 				tries := map[string]int{}
-				began := time.Now()
-				path, err := firstOf(ctx, NewConsole(io.Discard, began), targets, tt.limit, func(target fw.Target, wait func()) (*Path, error) {
+				p := fakePaths(ctx, cancel, plan, tt.limit, func(target fw.Target) (*Path, error) {
+					mu.Lock()
+					defer mu.Unlock()
 					tries[target.Name]++
 					switch {
 					case target.Name == "locked":
@@ -47,22 +78,25 @@ func TestFirstOf(t *testing.T) {
 					case tries[target.Name] < tt.up:
 						return nil, unix.ECONNREFUSED
 					}
-					return &Path{Target: target}, nil
+					return &Path{Session: &session.Session{}}, nil
 				})
-				if tries["locked"] != 1 || tries["late"] != tt.lateTries {
-					t.Errorf("tries: %v, want 1 and %d", tries, tt.lateTries)
+				began := time.Now()
+				path, err := p.first(ctx)
+				if took := time.Since(began); took < tt.least || took > tt.most { // the bubble's clock
+					t.Errorf("it took %v, want %v to %v", took, tt.least, tt.most)
 				}
-				if took := time.Since(began); took != tt.took { // the bubble's clock
-					t.Errorf("it took %v, want %v", took, tt.took)
+				there, missing := split(p.finish(time.Minute))
+				if n := tries["late"]; tries["locked"] != 1 || n < tt.tries || n > tt.tryMost {
+					t.Errorf("tries: %v, want 1 and %d", tries, tt.tries)
 				}
-				if tt.up <= tt.lateTries {
-					if err != nil || path.Target.Name != "late" {
-						t.Errorf("%v, %v", path, err)
+				if tt.succeeds {
+					if err != nil || path.Target.Name != "late" || len(there) != 1 || len(missing) != 1 || missing[0].Name != "locked" {
+						t.Errorf("%v, %v, there %v, missing %v", path, err, there, missing)
 					}
 					return
 				}
 				var step *StepError
-				if !errors.As(err, &step) || step.Tries != tt.lateTries || step.Limit != tt.limit {
+				if !errors.As(err, &step) || step.Tries != tries["late"] || step.Limit != tt.limit || step.Final {
 					t.Errorf("error %#v", err)
 				}
 				if !errors.Is(err, unix.ECONNREFUSED) || !errors.As(err, &refused) {
@@ -73,16 +107,79 @@ func TestFirstOf(t *testing.T) {
 	}
 }
 
-func TestFirstOfEndsWhenNothingCanPass(t *testing.T) {
+func TestPathsEndWhenNoneCanPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
 		began := time.Now()
-		_, err := firstOf(t.Context(), NewConsole(io.Discard, began), []fw.Target{{}, {}}, time.Hour, func(fw.Target, func()) (*Path, error) {
-			return nil, session.ErrNoLUN
-		})
-		if !errors.Is(err, session.ErrNoLUN) || time.Since(began) != 0 {
+		p := fakePaths(ctx, cancel, &fw.Plan{Targets: []fw.Target{{}, {}}}, time.Hour, func(fw.Target) (*Path, error) { return nil, session.ErrNoLUN })
+		_, err := p.first(ctx)
+		p.finish(0)
+		var step *StepError
+		if !errors.As(err, &step) || !step.Final || !errors.Is(err, session.ErrNoLUN) || time.Since(began) != 0 {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
+}
+
+// Which of several disks becomes the root does not hang on which target is
+// faster; the ways run at once, and none is left behind.
+func TestPathsChoose(t *testing.T) {
+	const never = time.Hour
+	type way struct {
+		name  string
+		after time.Duration // never: it does not come
+		disk  string
+	}
+	for _, tt := range []struct {
+		name  string
+		ways  []way
+		root  string // the disk that holds what root= names; empty: it names none
+		want  string // the disk
+		took  time.Duration
+		there int // after a grace of pathGrace
+	}{
+		{"one", []way{{"a", time.Second, "sda"}}, "", "sda", time.Second, 1},
+		{"the first is slower", []way{{"a", 2 * time.Second, "sda"}, {"b", time.Second, "sdb"}}, "", "sda", 2 * time.Second, 2},
+		{"the first is too slow", []way{{"a", 5 * time.Second, "sda"}, {"b", time.Second, "sdb"}}, "", "sdb", 3 * time.Second, 2},
+		{"the first does not come", []way{{"a", never, ""}, {"b", time.Second, "sdb"}}, "", "sdb", 3 * time.Second, 1},
+		{"two ways to one disk, the first is slower", []way{{"a", 2 * time.Second, "sda"}, {"a", time.Second, "sdb"}}, "", "sdb", time.Second, 2},
+		{"two ways to one disk, the first is dead", []way{{"a", never, ""}, {"a", time.Second, "sdb"}}, "", "sdb", time.Second, 1},
+		{"root= names the second", []way{{"a", time.Second, "sda"}, {"b", 9 * time.Second, "sdb"}}, "sdb", "sdb", 9 * time.Second, 2},
+		{"root= names the one that is there first", []way{{"a", 2 * time.Second, "sda"}, {"b", time.Second, "sdb"}}, "sdb", "sdb", time.Second, 2},
+		{"nobody has what root= names", []way{{"a", time.Second, "sda"}, {"b", 9 * time.Second, "sdb"}}, "sdc", "sda", 9 * time.Second, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				plan := &fw.Plan{}
+				for i, w := range tt.ways {
+					plan.Targets = append(plan.Targets, fw.Target{Name: w.name, Index: i})
+				}
+				c := NewConsole(io.Discard, time.Now())
+				p := newPaths(c, newNICSet(c, plan, nil, nil), time.Minute, cancel, func(ctx context.Context, target fw.Target, _ func()) (*Path, error) {
+					w := tt.ways[target.Index]
+					select {
+					case <-time.After(w.after):
+						return &Path{Target: target, Session: &session.Session{}, Disk: session.Disk{Name: w.disk}}, nil
+					case <-ctx.Done():
+						return nil, ctx.Err()
+					}
+				})
+				if tt.root != "" {
+					p.holds = func(disk string) bool { return disk == tt.root }
+				}
+				began := time.Now()
+				path, err := p.first(ctx)
+				if err != nil || path.Disk.Name != tt.want || time.Since(began) != tt.took {
+					t.Errorf("%v, %v after %v", path, err, time.Since(began))
+				}
+				if there, missing := split(p.finish(pathGrace)); len(there) != tt.there || len(there)+len(missing) != len(tt.ways) {
+					t.Errorf("there: %v, missing: %v", there, missing)
+				}
+			})
+		})
+	}
 }
 
 // A session that is there already needs no NIC: one that cannot be brought up
@@ -97,9 +194,15 @@ func TestTryTargetAttaches(t *testing.T) {
 	try := func(name string) error {
 		target := fw.Target{Name: "iqn.2026-01.net.example:root", Host: "192.0.2.1", Port: 3260, Session: name}
 		console := NewConsole(io.Discard, time.Now())
-		nics := nicSet{console: console, plan: plan, up: map[int]*network.Result{}}
+		target.NIC = 0
+		plan.Targets = []fw.Target{target}
+		nics := newNICSet(console, plan, nil, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		nics.start(ctx)
+		defer nics.running.Wait()
 		d := &drivers{initiator: func() (*session.Initiator, error) { return nil, asked }}
-		_, err := tryTarget(t.Context(), console, plan, target, &nics, d, func() {})
+		_, err := tryTarget(ctx, console, target, nics, d, func() {})
 		return err
 	}
 	if err := try("session3"); !errors.Is(err, asked) {
@@ -117,12 +220,12 @@ func TestStateOfAttached(t *testing.T) {
 		Target:  fw.Target{Name: "iqn.2026-01.net.example:root", Host: "192.0.2.1", Port: 3260, Session: "session3"},
 		Session: &session.Session{SID: 3, Config: session.Default()},
 	}
-	got := state(NewConsole(io.Discard, time.Now()), "v1", plan, path, "/sbin/init")
+	got := state(NewConsole(io.Discard, time.Now()), "v1", plan, path, nil, "/sbin/init")
 	if got.Session != (handoff.Session{SID: 3, Attached: true}) || got.NIC.Name != "" {
 		t.Errorf("got %+v", got)
 	}
 	path.Target.Session, path.NIC, path.NICFrom = "", &network.Result{Name: "eth0"}, "ip="
-	got = state(NewConsole(io.Discard, time.Now()), "v1", plan, path, "/sbin/init")
+	got = state(NewConsole(io.Discard, time.Now()), "v1", plan, path, nil, "/sbin/init")
 	if got.Session.Attached || got.Session.ReplacementTimeout != 86400 || got.NIC.Name != "eth0" || got.NIC.From != "ip=" {
 		t.Errorf("got %+v", got)
 	}

@@ -11,9 +11,10 @@ import (
 )
 
 // dial opens a TCP connection for the kernel to use. It is a plain socket with
-// a descriptor that can be handed over, and plain TCP, never MPTCP.
-func dial(ctx context.Context, to netip.AddrPort, source netip.Addr, window int) (*os.File, error) {
-	addr, source := to.Addr().Unmap(), source.Unmap()
+// a descriptor that can be handed over, and plain TCP, never MPTCP. With nic it
+// leaves by that one alone, which needs CAP_NET_RAW.
+func dial(ctx context.Context, to netip.AddrPort, nic string, window int) (*os.File, error) {
+	addr := to.Addr().Unmap()
 	family := unix.AF_INET6
 	if addr.Is4() {
 		family = unix.AF_INET
@@ -23,7 +24,7 @@ func dial(ctx context.Context, to netip.AddrPort, source netip.Addr, window int)
 		return nil, os.NewSyscallError("socket", err)
 	}
 	sock := os.NewFile(uintptr(fd), "tcp") // non-blocking: the runtime's poller waits on it
-	if err := connect(ctx, sock, fd, netip.AddrPortFrom(addr, to.Port()), source, window); err != nil {
+	if err := connect(ctx, sock, fd, netip.AddrPortFrom(addr, to.Port()), nic, window); err != nil {
 		sock.Close()
 		return nil, explain(err)
 	}
@@ -31,20 +32,16 @@ func dial(ctx context.Context, to netip.AddrPort, source netip.Addr, window int)
 }
 
 // connect sets the socket fd of sock up and connects it.
-func connect(ctx context.Context, sock *os.File, fd int, to netip.AddrPort, source netip.Addr, window int) error {
+func connect(ctx context.Context, sock *os.File, fd int, to netip.AddrPort, nic string, window int) error {
 	// Neither is worth failing for.
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	if window > 0 { // before connect: it decides the window scale
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, window)
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, window)
 	}
-	if source.IsValid() {
-		local, err := sockaddr(fd, netip.AddrPortFrom(source, 0))
-		if err != nil {
-			return err
-		}
-		if err := unix.Bind(fd, local); err != nil {
-			return os.NewSyscallError("bind to "+source.String(), err)
+	if nic != "" {
+		if err := unix.BindToDevice(fd, nic); err != nil {
+			return os.NewSyscallError("bind to "+nic, err)
 		}
 	}
 	remote, err := sockaddr(fd, to)

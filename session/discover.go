@@ -43,7 +43,7 @@ const (
 
 // Discover asks the portal of cfg which targets it has (SendTargets, RFC 7143,
 // appendix C), over a TCP connection of its own: the kernel has no part in it.
-// Of cfg it uses InitiatorName, Portal, Source, CHAP and Timers.Login, which
+// Of cfg it uses InitiatorName, Portal, Interface, CHAP and Timers.Login, which
 // bounds it all. Redirects are followed. Its errors are *OpError.
 func Discover(ctx context.Context, cfg Config) ([]TargetRecord, error) {
 	d := &discovery{cfg: cfg, portal: cfg.Portal, start: time.Now()}
@@ -70,7 +70,7 @@ func Discover(ctx context.Context, cfg Config) ([]TargetRecord, error) {
 
 // Connect tells whether a portal takes a TCP connection, and closes it at once.
 func Connect(ctx context.Context, portal netip.AddrPort) error {
-	sock, err := dial(ctx, portal, netip.Addr{}, 0)
+	sock, err := dial(ctx, portal, "", 0)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (d *discovery) logIn(ctx context.Context) (*os.File, *login.Result, error) 
 	}
 	chap := d.cfg.CHAP
 	for redirects := 0; ; {
-		sock, err := dial(ctx, d.portal, d.cfg.Source, d.cfg.TCPWindow)
+		sock, err := dial(ctx, d.portal, d.cfg.Interface, d.cfg.TCPWindow)
 		if err != nil {
 			return nil, nil, d.failed("connect", err)
 		}

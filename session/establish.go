@@ -33,7 +33,7 @@ func (in *Initiator) Login(ctx context.Context, cfg Config) (_ *Session, err err
 	defer cancel()
 
 	// The socket comes first: a dead portal costs the kernel nothing.
-	sock, err := dial(ctx, cfg.Portal, cfg.Source, cfg.TCPWindow)
+	sock, err := dial(ctx, cfg.Portal, cfg.Interface, cfg.TCPWindow)
 	if err != nil {
 		return nil, a.failed("connect", err)
 	}
@@ -78,7 +78,7 @@ func (s *Session) Reconnect(ctx context.Context) error {
 	if err := a.conn.Stop(ctx, kernel.StopRecover); err != nil {
 		return a.failed("stop connection", err)
 	}
-	sock, err := dial(ctx, s.Config.Portal, s.Config.Source, s.Config.TCPWindow)
+	sock, err := dial(ctx, s.Config.Portal, s.Config.Interface, s.Config.TCPWindow)
 	if err != nil {
 		return a.failed("connect", err)
 	}
@@ -151,7 +151,7 @@ func (a *attempt) establish(ctx context.Context, sock *os.File) error {
 		if err := a.conn.Stop(ctx, kernel.StopRecover); err != nil {
 			return a.failed("stop connection", err)
 		}
-		if sock, err = dial(ctx, a.Portal, a.Config.Source, a.Config.TCPWindow); err != nil {
+		if sock, err = dial(ctx, a.Portal, a.Config.Interface, a.Config.TCPWindow); err != nil {
 			return a.failed("connect", err)
 		}
 	}

@@ -24,7 +24,7 @@ type Config struct {
 	InitiatorName string
 	TargetName    string
 	Portal        netip.AddrPort // may carry a zone
-	Source        netip.Addr     // local address; the zero Addr: the kernel's choice
+	Interface     string         // the NIC to leave by (SO_BINDTODEVICE); empty: the kernel's choice
 	CHAP          *login.CHAP    // nil: none
 	Offer         login.Params
 	Timers        Timers
@@ -83,8 +83,6 @@ func (c Config) check() error {
 		return errors.New("no portal is given")
 	case c.Timers.Login <= 0:
 		return errors.New("the login timeout is not positive")
-	case c.Source.IsValid() && c.Source.Unmap().Is4() != c.Portal.Addr().Unmap().Is4():
-		return fmt.Errorf("the source address %v and the portal %v are not of one family", c.Source, c.Portal)
 	}
 	return nil
 }

@@ -259,7 +259,6 @@ func TestConfigIsChecked(t *testing.T) {
 		{"no target", func(c *Config) { c.TargetName = "" }},
 		{"no portal", func(c *Config) { c.Portal = netip.AddrPort{} }},
 		{"no time", func(c *Config) { c.Timers.Login = 0 }},
-		{"two families", func(c *Config) { c.Source = netip.MustParseAddr("2001:db8::1") }},
 	}
 	for _, test := range tests {
 		cfg := Default()

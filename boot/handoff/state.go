@@ -21,6 +21,7 @@ type State struct {
 	Target    Target   `json:"target"`
 	Session   Session  `json:"session"`
 	Disk      Disk     `json:"disk"`
+	Paths     []Path   `json:"paths"` // all of the plan's; the root's is one of them
 	Root      Root     `json:"root"`
 	Warnings  []string `json:"warnings"`
 	Timeline  []Step   `json:"timeline"`
@@ -58,6 +59,16 @@ type Session struct {
 	ReplacementTimeout int    `json:"replacement_timeout"`
 	NoopOutInterval    int    `json:"noop_out_interval"`
 	NoopOutTimeout     int    `json:"noop_out_timeout"`
+}
+
+// Path is the way to one target. One that was not there in time has no session:
+// the next system has to log in.
+type Path struct {
+	Target string `json:"target"`
+	Portal string `json:"portal"`
+	NIC    string `json:"nic"` // empty: the session was there before
+	SID    uint32 `json:"sid"`
+	Disk   string `json:"disk"` // empty: not there
 }
 
 // Disk is the logical unit's block device.

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
@@ -203,49 +202,63 @@ func FuzzDHCP6(f *testing.F) {
 	})
 }
 
-func TestRDNSS(t *testing.T) {
-	server := addr("fd09::53")
-	head := []byte{10, 0, 24, 0, 3, 0, 0, 0, 134, 0, 0, 0, 0, 0, 0, 0}
-	option := append([]byte{25, 3, 0, 0, 0, 0, 0, 60}, server.AsSlice()...)
-	dns, index := parseRDNSS(append(head[:len(head):len(head)], option...))
-	if index != 3 || len(dns) != 1 || dns[0] != server {
-		t.Errorf("interface %d, servers %v", index, dns)
+func TestAdvertised(t *testing.T) {
+	with := func(edit func(b []byte)) []byte {
+		b := advertisement(0, 1800, "fd09::/64")
+		b = append(b, 25, 3, 0, 0, 0, 0, 0, 60)
+		b = append(b, addr("fd09::53").AsSlice()...)
+		edit(b)
+		return b
 	}
-	option[7] = 0 // not any more
-	if dns, _ := parseRDNSS(append(head[:len(head):len(head)], option...)); len(dns) != 0 {
-		t.Errorf("servers %v that are over", dns)
+	dns := []netip.Addr{addr("fd09::53")}
+	for name, test := range map[string]struct {
+		message []byte
+		want    advertised
+	}{
+		"a prefix and a server":           {with(func([]byte) {}), advertised{true, dns}},
+		"on the link only":                {with(func(b []byte) { b[19] = 0x80 }), advertised{false, dns}},
+		"a prefix that is over":           {with(func(b []byte) { copy(b[20:], make([]byte, 4)) }), advertised{false, dns}},
+		"a server that is over":           {with(func(b []byte) { b[55] = 0 }), advertised{true, nil}},
+		"a server for all":                {with(func(b []byte) { b[56] = 0xff }), advertised{true, nil}},
+		"an option of no length":          {with(func(b []byte) { b[17] = 0 }), advertised{}},
+		"an option longer than the rest":  {with(func(b []byte) { b[49] = 4 }), advertised{true, nil}},
+		"a prefix of another length":      {with(func(b []byte) { b[17] = 3 }), advertised{}},
+		"neither":                         {with(func([]byte) {})[:16], advertised{}},
+		"a solicitation":                  {with(func(b []byte) { b[0] = 133 }), advertised{}},
+		"less than an advertisement's":    {with(func([]byte) {})[:15], advertised{}},
+		"a server's address that is half": {with(func([]byte) {})[:64], advertised{true, nil}},
+	} {
+		var got advertised
+		got.add(test.message)
+		if d := cmp.Diff(test.want, got, compareAddr, cmp.AllowUnexported(advertised{})); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
 	}
-	for i := range option {
-		if dns, _ := parseRDNSS(append(head[:len(head):len(head)], option[:i]...)); len(dns) != 0 {
-			t.Errorf("cut off after %d bytes: %v", i, dns)
+	full := with(func([]byte) {})
+	for i := range full {
+		var got advertised
+		if got.add(full[:i]); got.dns != nil || got.prefix != (i >= 48) {
+			t.Errorf("cut off after %d bytes: %+v", i, got)
 		}
 	}
 }
 
-func TestAutonomous(t *testing.T) {
-	ra := advertisement(0, 1800, "fd09::/64")
-	onLink := slices.Clone(ra)
-	onLink[19] = 0x80 // no A flag
-	over := slices.Clone(ra)
-	copy(over[20:], make([]byte, 4))
-	stuck := slices.Clone(ra)
-	stuck[17] = 0
-	for name, test := range map[string]struct {
-		message []byte
-		want    bool
-	}{
-		"a prefix": {ra, true}, "the second of two": {append(onLink[:len(onLink):len(onLink)], ra[16:]...), true}, "on the link only": {onLink, false},
-		"not valid any more": {over, false}, "an option of no length": {stuck, false}, "no prefix": {ra[:16], false}, "a solicitation": {append([]byte{133}, ra[1:]...), false},
-	} {
-		if got := autonomous(test.message); got != test.want {
-			t.Errorf("%s: %v", name, got)
+// Any message is read, and no server is one that can't be.
+func FuzzAdvertised(f *testing.F) {
+	f.Add(advertisement(0x80, 1800, "fd09::/64", "2001:db8::/64"))
+	f.Add(append(append(advertisement(0, 0), 25, 3, 0, 0, 0, 0, 0, 60), addr("fd09::53").AsSlice()...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var got advertised
+		got.add(b)
+		for _, a := range got.dns {
+			if a.IsMulticast() || a.IsUnspecified() || a.IsLoopback() || a.Is4In6() {
+				t.Errorf("server %s", a)
+			}
 		}
-	}
-	for i := range ra {
-		if autonomous(ra[:i]) {
-			t.Errorf("cut off after %d bytes, and yet a prefix", i)
+		if len(got.dns)*16 > len(b) || got.prefix && len(b) < 48 {
+			t.Errorf("%+v of %d bytes", got, len(b))
 		}
-	}
+	})
 }
 
 // iPXE's identifiers: the UUID in the order of its text, and the checksum of the

@@ -120,12 +120,12 @@ func (n *nic) configure6(ctx context.Context, h *host, cfg *Config, res *Result)
 		}
 	}
 	if local {
-		s, err := w.checked(ctx, cfg, (*state6).linkLocal)
+		s, err := w.checked(ctx, cfg, (*address).linkLocal)
 		if err != nil {
 			return err
 		}
 		if cfg.LinkLocal && len(n.addresses) == 0 {
-			n.addresses = s.linkLocal(address.usable)
+			n.addresses = s.linkLocal((*address).usable)
 		}
 	}
 	return nil
@@ -142,7 +142,7 @@ func (w *watch6) automatic(ctx context.Context, cfg *Config, res *Result) error 
 		return w.fail(err, "its IPv6 addresses cannot be read")
 	}
 	// DHCPv6 alone takes none of a router's prefix for its own: these are not permanent.
-	own := func(a address) bool {
+	own := func(a *address) bool {
 		return a.usable() && (cfg.RA || a.Bits() == 128 || a.flags&unix.IFA_F_PERMANENT != 0)
 	}
 	if have := s.global(own); w.up() && len(have) > 0 {
@@ -154,10 +154,10 @@ func (w *watch6) automatic(ctx context.Context, cfg *Config, res *Result) error 
 		return w.fail(err, "cannot open a socket for router solicitations")
 	}
 
-	if s, err = w.advertised(ctx, cfg, auto); err != nil {
+	if s, err = w.advertisement(ctx, cfg, auto); err != nil {
 		return err
 	}
-	given := len(s.global(unrefuted)) > 0 || w.promised()
+	given := len(s.global(unrefuted)) > 0 || w.listen().prefix
 	switch {
 	case cfg.DHCP6 && (!cfg.RA || !given) || s.flags&raManaged != 0:
 		limit := cfg.DHCPTimeout
@@ -173,52 +173,50 @@ func (w *watch6) automatic(ctx context.Context, cfg *Config, res *Result) error 
 	case s.flags&raOther != 0:
 		w.information(ctx, res)
 	}
-	if s, err = w.checked(ctx, cfg, (*state6).global); err != nil {
+	if s, err = w.checked(ctx, cfg, (*address).global); err != nil {
 		return err
 	}
 	if s, err = w.routed(ctx, cfg, s, auto); err != nil {
 		return err
 	}
-	for _, p := range s.global(address.usable) {
+	for _, p := range s.global((*address).usable) {
 		if !slices.Contains(w.addresses, p) {
 			w.addresses = append(w.addresses, p)
 		}
 	}
 	res.Gateway6 = s.gateway
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.servers(res, w.dns)
+	w.servers(res, w.listen().dns)
 	return nil
 }
 
 // unrefuted says that an address is not another machine's, as far as is known.
-func unrefuted(a address) bool { return a.checking() || a.usable() }
+func unrefuted(a *address) bool { return a.checking() || a.usable() }
 
-// advertised waits for what a router says, as far as it is needed: an address or
+// advertisement waits for what a router says, as far as it is needed: an address or
 // that there is DHCPv6 to be asked. Where DHCPv6 is asked anyway it waits for no
 // more than an address to ask from.
-func (w *watch6) advertised(ctx context.Context, cfg *Config, limit time.Duration) (*state6, error) {
+func (w *watch6) advertisement(ctx context.Context, cfg *Config, limit time.Duration) (*state6, error) {
 	wait := limit
 	if cfg.RA && cfg.DHCP6 {
 		wait = min(limit, w.host.noRouters())
 	}
 	start := time.Now()
 	s, err := w.await(ctx, "router advertisement on "+w.name, wait, func(s *state6) (bool, error) {
-		if d := s.linkLocal(address.duplicate); len(d) > 0 {
+		if d := s.linkLocal((*address).duplicate); len(d) > 0 {
 			return false, w.inUse(d[0].Addr())
 		}
-		sends := len(s.linkLocal(address.sends)) > 0
+		sends := len(s.linkLocal((*address).sends)) > 0
 		switch {
 		case !sends:
 			return false, nil
-		case !cfg.RA, cfg.DHCP6 && (s.gateway.IsValid() || s.flags&raReceived != 0) && !w.promised():
+		case !cfg.RA, cfg.DHCP6 && (s.gateway.IsValid() || s.flags&raReceived != 0) && !w.listen().prefix:
 			return true, nil
 		}
 		if len(s.global(unrefuted)) > 0 || s.flags&raManaged != 0 {
 			return true, nil
 		}
-		if a, ok := w.duplicate(); ok {
-			return false, w.inUse(a)
+		if len(w.duplicates) > 0 {
+			return false, w.inUse(w.duplicates[0])
 		}
 		return false, nil
 	})
@@ -226,23 +224,23 @@ func (w *watch6) advertised(ctx context.Context, cfg *Config, limit time.Duratio
 	switch {
 	case err == nil, errors.As(err, &failed):
 		return s, err
-	case ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded):
+	case s == nil || ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded):
 		return nil, w.fail(err, "router advertisements cannot be awaited")
-	case ctx.Err() == nil && cfg.RA && cfg.DHCP6 && len(s.linkLocal(address.sends)) > 0:
+	case ctx.Err() == nil && cfg.RA && cfg.DHCP6 && len(s.linkLocal((*address).sends)) > 0:
 		return s, nil // DHCPv6 may be there all the same
-	case len(s.linkLocal(address.sends)) == 0:
+	case len(s.linkLocal((*address).sends)) == 0:
 		return nil, w.fail(err, "no link-local IPv6 address after %s; check the kernel log", seconds(time.Since(start)))
 	}
 	return nil, w.fail(err, "no IPv6 address by router advertisements after %s%s; check that a router advertises an autonomous prefix, or DHCPv6, on this network",
-		seconds(time.Since(start)), w.heard(s))
+		seconds(time.Since(start)), w.router(s))
 }
 
-// heard says for a person what is known of routers.
-func (w *watch6) heard(s *state6) string {
+// router says for a person what is known of routers.
+func (w *watch6) router(s *state6) string {
 	switch {
-	case s != nil && s.gateway.IsValid():
+	case s.gateway.IsValid():
 		return " (router " + s.gateway.String() + " gives none)"
-	case s != nil && s.flags&raReceived != 0:
+	case s.flags&raReceived != 0:
 		return " (a router gives none)"
 	}
 	return ""
@@ -281,9 +279,7 @@ func (w *watch6) managed(ctx context.Context, cfg *Config, limit time.Duration, 
 		case !errors.Is(err, unix.EEXIST):
 			return w.fail(err, "cannot have the address %s", p)
 		}
-		_, err = w.checked(ctx, cfg, func(s *state6, fit func(address) bool) []netip.Prefix {
-			return slices.DeleteFunc(s.global(fit), func(q netip.Prefix) bool { return q != p })
-		})
+		_, err = w.checked(ctx, cfg, func(a *address) bool { return a.Prefix == p })
 		var duplicate *duplicateError
 		switch {
 		case err == nil:
@@ -336,23 +332,29 @@ func (w *watch6) servers(res *Result, dns []netip.Addr) {
 }
 
 // checked waits until duplicate address detection is over for the addresses
-// that of picks, and one of them is the NIC's.
-func (w *watch6) checked(ctx context.Context, cfg *Config, of func(*state6, func(address) bool) []netip.Prefix) (*state6, error) {
+// that pick picks, and one of them is the NIC's.
+func (w *watch6) checked(ctx context.Context, cfg *Config, pick func(*address) bool) (*state6, error) {
 	limit := orMinute(ctx, cfg.DADTimeout)
 	s, err := w.await(ctx, "duplicate address detection on "+w.name, limit, func(s *state6) (bool, error) {
-		if len(of(s, address.checking)) > 0 {
-			return false, nil
+		usable, taken := false, netip.Addr{}
+		if len(w.duplicates) > 0 {
+			taken = w.duplicates[0]
 		}
-		if len(of(s, address.usable)) > 0 {
-			return true, nil
+		for i := range s.addresses {
+			switch a := &s.addresses[i]; {
+			case !pick(a):
+			case a.checking():
+				return false, nil
+			case a.usable():
+				usable = true
+			case a.duplicate():
+				taken = a.Addr()
+			}
 		}
-		if d := of(s, address.duplicate); len(d) > 0 {
-			return false, w.inUse(d[0].Addr())
+		if !usable && taken.IsValid() {
+			return false, w.inUse(taken)
 		}
-		if a, ok := w.duplicate(); ok {
-			return false, w.inUse(a)
-		}
-		return false, nil
+		return usable, nil
 	})
 	var failed *Error
 	if err == nil || errors.As(err, &failed) {

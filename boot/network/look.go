@@ -59,3 +59,15 @@ func RouteTo(a netip.Addr) (nic string, via netip.Addr, err error) {
 	}
 	return l.name, via, nil
 }
+
+// Wired returns the names of all wired NICs that are part of nothing else.
+func Wired() (names []string, err error) {
+	h := host{sysfs: "/sys"}
+	links, err := listLinks()
+	for _, l := range links {
+		if h.physical(l) && l.master == 0 {
+			names = append(names, l.name)
+		}
+	}
+	return names, err
+}

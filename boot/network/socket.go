@@ -85,17 +85,17 @@ func (s *socket) receive(ctx context.Context, accept func([]byte) bool) error {
 	}
 }
 
-// poll returns a datagram that is there already, or nil.
-func (s *socket) poll() []byte {
-	buf, n := make([]byte, maxMessage), -1
+// poll returns a datagram of IPv6 that is there already, and who sent it, or nil.
+func (s *socket) poll() (b []byte, from netip.Addr) {
+	buf := make([]byte, maxMessage)
 	_ = s.raw.Read(func(fd uintptr) bool {
-		n, _, _ = unix.Recvfrom(int(fd), buf, 0)
+		n, sa, err := unix.Recvfrom(int(fd), buf, 0)
+		if sa, ok := sa.(*unix.SockaddrInet6); ok && err == nil {
+			b, from = buf[:n], netip.AddrFrom16(sa.Addr)
+		}
 		return true
 	})
-	if n < 0 {
-		return nil
-	}
-	return buf[:n]
+	return b, from
 }
 
 // newSocket6 opens a socket of IPv6 on a NIC, at port unless it is 0.
