@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rootlun/rootlun/fw"
+	"github.com/rootlun/rootlun/fw/stable"
 	"github.com/rootlun/rootlun/session/kernel"
 )
 
@@ -175,7 +176,7 @@ type candidate struct {
 
 func candidates(fsys fs.FS, disk string) []candidate {
 	c := []candidate{{disk, 0}}
-	entries, _ := fs.ReadDir(fsys, "sys/class/block/"+disk)
+	entries, _ := stable.ReadDir(fsys, "sys/class/block/"+disk)
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), disk) {
 			continue

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/rootlun/rootlun/boot/modules"
+	"github.com/rootlun/rootlun/fw/stable"
 	"github.com/rootlun/rootlun/session"
 )
 
@@ -45,7 +46,7 @@ func modulesFit(fsys fs.FS, release string) error {
 		return nil
 	}
 	has := "no modules"
-	if dirs, _ := fs.ReadDir(fsys, "lib/modules"); len(dirs) > 0 {
+	if dirs, _ := stable.ReadDir(fsys, "lib/modules"); len(dirs) > 0 {
 		has = "the modules of " + dirs[0].Name()
 	}
 	return fmt.Errorf("the kernel is %s, and the image has %s; check that kernel and image are of one version", release, has)

@@ -46,7 +46,7 @@ func Explain(w io.Writer, err error, next string) {
 	errors.As(err, &step)
 	fmt.Fprintf(&b, "  failed:   %s\n", step.Step)
 	var causes, hints []string
-	for line := range strings.SplitSeq(step.Err.Error(), "\n") {
+	for _, line := range strings.Split(step.Err.Error(), "\n") {
 		cause, hint, _ := strings.Cut(line, "; check ")
 		causes = add(causes, printable(cause))
 		if hint != "" {

@@ -238,7 +238,7 @@ func (n *nicSet) takeLease(i int, nic *network.Result) error {
 		describeTarget(n.console, t)
 	}
 	if err != nil && len(p.Targets) > 0 { // else it is what the boot fails with
-		for line := range strings.SplitSeq(err.Error(), "\n") {
+		for _, line := range strings.Split(err.Error(), "\n") {
 			n.console.Printf("warning: %s", line)
 		}
 	}

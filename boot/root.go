@@ -3,9 +3,7 @@ package boot
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -57,7 +55,7 @@ func splitFlags(root fw.Root) (flags uintptr, data string) {
 		flags = unix.MS_RDONLY
 	}
 	var rest []string
-	for o := range strings.SplitSeq(root.Flags, ",") {
+	for _, o := range strings.Split(root.Flags, ",") {
 		if f, ok := mountFlags[o]; ok {
 			flags = flags&^f.clear | f.set
 		} else if o != "" {
@@ -152,26 +150,30 @@ func deleteInitramfs() error {
 	if err := unix.Lstat("/", &top); err != nil {
 		return fmt.Errorf("stat /: %w", err)
 	}
-	var dirs []string
-	filepath.WalkDir("/", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || path == "/" {
-			return nil
-		}
-		if d.IsDir() {
-			var st unix.Stat_t
-			if unix.Lstat(path, &st) != nil || st.Dev != top.Dev {
-				return fs.SkipDir
-			}
-			dirs = append(dirs, path)
-			return nil
-		}
-		unix.Unlink(path)
-		return nil
-	})
-	for i := len(dirs) - 1; i >= 0; i-- {
-		unix.Rmdir(dirs[i])
-	}
+	deleteIn("", top.Dev)
 	return nil
+}
+
+// deleteIn deletes what is in a folder and on that device.
+func deleteIn(dir string, dev uint64) {
+	d, err := os.Open(dir + "/")
+	if err != nil {
+		return
+	}
+	names, _ := d.Readdirnames(-1)
+	d.Close()
+	for _, name := range names {
+		path := dir + "/" + name
+		var st unix.Stat_t
+		switch err := unix.Lstat(path, &st); {
+		case err != nil || st.Dev != dev:
+		case st.Mode&unix.S_IFMT == unix.S_IFDIR:
+			deleteIn(path, dev)
+			unix.Rmdir(path)
+		default:
+			unix.Unlink(path)
+		}
+	}
 }
 
 // initEnvironment is what the real init starts with: HOME and TERM at least,

@@ -159,7 +159,7 @@ type credentialFile struct {
 
 func (r *credentialFile) parse(text string) {
 	n := 0
-	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
+	for _, line := range strings.Split(strings.TrimPrefix(text, "\ufeff"), "\n") {
 		n++
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {

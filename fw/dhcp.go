@@ -3,9 +3,10 @@ package fw
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
+
+	"github.com/rootlun/rootlun/fw/stable"
 )
 
 // Lease is what a DHCP server says of the target and of us. Empty strings are
@@ -115,7 +116,7 @@ func trim(s string) string {
 // keptLeases takes what klibc's ipconfig, the DHCP client of initramfs-tools,
 // has left of its leases in /run/net-NAME.conf.
 func (p *Plan) keptLeases(m machine) error {
-	dir, _ := fs.ReadDir(m.fsys, "run") // it is not there before a client has run
+	dir, _ := stable.ReadDir(m.fsys, "run") // it is not there before a client has run
 	var errs []error
 	for _, e := range dir {
 		if !strings.HasPrefix(e.Name(), "net-") || !strings.HasSuffix(e.Name(), ".conf") {
@@ -148,7 +149,7 @@ func (p *Plan) keptLeases(m machine) error {
 // '!' within stands behind a '\' between two quotes.
 func shellValues(text string) map[string]string {
 	values := make(map[string]string)
-	for line := range strings.Lines(text) {
+	for _, line := range strings.Split(text, "\n") {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 		if ok && len(value) >= 2 && value[0] == '\'' && value[len(value)-1] == '\'' {
 			value = strings.ReplaceAll(strings.ReplaceAll(value[1:len(value)-1], `'\''`, "'"), `'\!'`, "!")

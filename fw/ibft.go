@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rootlun/rootlun/fw/stable"
 	"github.com/rootlun/rootlun/ibft"
 )
 
@@ -43,7 +44,7 @@ func TargetInACPI(fsys fs.FS) bool {
 // acpiTables returns the paths of the tables that ACPI has. Two with one
 // signature are iBFT1 and iBFT2.
 func acpiTables(fsys fs.FS) (names []string) {
-	dir, _ := fs.ReadDir(fsys, acpiDir) // a machine without ACPI has none
+	dir, _ := stable.ReadDir(fsys, acpiDir) // a machine without ACPI has none
 	for _, e := range dir {
 		for _, sig := range []string{"iBFT", "IBFT", "BIFT"} {
 			if strings.HasPrefix(e.Name(), sig) {

@@ -4,6 +4,8 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+
+	"github.com/rootlun/rootlun/fw/stable"
 )
 
 // madePrefix starts the initiator names that are made here. github.io holds
@@ -50,7 +52,7 @@ func (m machine) initiatorFile() (name, file string) {
 		if err != nil {
 			continue
 		}
-		for line := range strings.Lines(string(b)) {
+		for _, line := range strings.Split(string(b), "\n") {
 			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 			if value = strings.TrimSpace(value); strings.TrimSpace(key) == "InitiatorName" && value != "" {
 				return value, "/" + file
@@ -81,7 +83,7 @@ func (m machine) madeName(nics []NIC) (name, from string) {
 		}
 	}
 	const class = "sys/class/net"
-	interfaces, _ := fs.ReadDir(m.fsys, class)
+	interfaces, _ := stable.ReadDir(m.fsys, class)
 	for _, e := range interfaces { // the plan may name none; hardware alone keeps its MAC
 		if _, err := fs.Stat(m.fsys, path.Join(class, e.Name(), "device")); err != nil {
 			continue

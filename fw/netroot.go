@@ -235,7 +235,7 @@ func checkHostname(s string) error {
 	if len(s) > 253 {
 		return errors.New("the host name is longer than 253 bytes")
 	}
-	for label := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
+	for _, label := range strings.Split(strings.TrimSuffix(s, "."), ".") {
 		if label == "" || len(label) > 63 || strings.HasPrefix(label, "-") {
 			return errors.New("that is no host name")
 		}

@@ -1,11 +1,14 @@
 package fw
 
 import (
+	"cmp"
 	"io/fs"
 	"net/netip"
 	"path"
 	"slices"
 	"strconv"
+
+	"github.com/rootlun/rootlun/fw/stable"
 )
 
 const (
@@ -57,13 +60,13 @@ func serving(running []session, t Target) string {
 func sessions(fsys fs.FS) (list []session) {
 	const most = 256
 	var ids []int
-	entries, _ := fs.ReadDir(fsys, sessionDir) // without the class there is none
+	entries, _ := stable.ReadDir(fsys, sessionDir) // without the class there is none
 	for _, e := range entries {
 		if id, ok := numbered(e.Name(), "session"); ok {
-			at, _ := slices.BinarySearch(ids, id)
-			ids = slices.Insert(ids, at, id)
+			ids = append(ids, id)
 		}
 	}
+	stable.Sort(ids, cmp.Compare)
 	m := machine{fsys}
 	for _, id := range ids[:min(len(ids), most)] {
 		name := "session" + strconv.Itoa(id)

@@ -1,6 +1,7 @@
 package fw
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -8,11 +9,11 @@ import (
 	"net"
 	"net/netip"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/rootlun/rootlun/fw/stable"
 	"github.com/rootlun/rootlun/ibft"
 )
 
@@ -26,13 +27,13 @@ func readIBFT(fsys fs.FS, _ bool) []firmware {
 func readAdapters(fsys fs.FS, _ bool) []firmware {
 	const dir, most = "sys/firmware", 64
 	var hosts []int
-	entries, _ := fs.ReadDir(fsys, dir)
+	entries, _ := stable.ReadDir(fsys, dir)
 	for _, e := range entries {
 		if n, ok := numbered(e.Name(), "iscsi_boot"); ok {
-			at, _ := slices.BinarySearch(hosts, n)
-			hosts = slices.Insert(hosts, at, n)
+			hosts = append(hosts, n)
 		}
 	}
+	stable.Sort(hosts, cmp.Compare)
 	var out firmware
 	for _, n := range hosts[:min(len(hosts), most)] {
 		name := "iscsi_boot" + strconv.Itoa(n)
@@ -66,7 +67,7 @@ func fromSysfs(fsys fs.FS, dir, from string) (f firmware) {
 // the table leaves out are not there. What cannot be read is in Problems; their
 // Offset is 0.
 func readSysfs(fsys fs.FS, dir string) (*ibft.Table, error) {
-	entries, err := fs.ReadDir(fsys, dir)
+	entries, err := stable.ReadDir(fsys, dir)
 	if err != nil {
 		return nil, err
 	}

@@ -158,7 +158,7 @@ func boolean(field func(*Config) *bool) func(*Config, string) error {
 func digests(field func(*Config) *[]login.Digest) func(*Config, string) error {
 	return func(c *Config, v string) error {
 		var list []login.Digest
-		for word := range strings.SplitSeq(v, ",") {
+		for _, word := range strings.Split(v, ",") {
 			switch word = strings.TrimSpace(word); {
 			case strings.EqualFold(word, string(login.DigestCRC32C)):
 				list = append(list, login.DigestCRC32C)
@@ -188,7 +188,7 @@ func chap(set func(*login.CHAP, string)) func(*Config, string) error {
 
 func algorithms(c *Config, v string) error {
 	var list []login.Algorithm
-	for word := range strings.SplitSeq(v, ",") {
+	for _, word := range strings.Split(v, ",") {
 		switch strings.ToUpper(strings.TrimSpace(word)) {
 		case "MD5":
 			list = append(list, login.MD5)

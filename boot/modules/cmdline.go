@@ -20,7 +20,7 @@ func parseCmdline(line string) cmdline {
 		key, value, _ := strings.Cut(word, "=")
 		switch underscores(key) {
 		case "modprobe.blacklist", "module_blacklist", "rd.driver.blacklist":
-			for name := range strings.SplitSeq(strings.Trim(value, `"`), ",") {
+			for _, name := range strings.Split(strings.Trim(value, `"`), ",") {
 				c.blacklist[underscores(name)] = true
 			}
 			continue

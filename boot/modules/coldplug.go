@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/rootlun/rootlun/fw/stable"
 	"golang.org/x/sys/unix"
 
 	"github.com/rootlun/rootlun/session/kernel"
@@ -89,10 +90,10 @@ func (p *plugger) walk(ctx context.Context) {
 // out: a device may go at any time.
 func modaliases(sys string) []string {
 	var found []string
-	buses, _ := os.ReadDir(filepath.Join(sys, "bus"))
+	buses, _ := stable.ReadDir(os.DirFS(filepath.Join(sys, "bus")), ".")
 	for _, bus := range buses {
 		dir := filepath.Join(sys, "bus", bus.Name(), "devices")
-		devices, _ := os.ReadDir(dir)
+		devices, _ := stable.ReadDir(os.DirFS(dir), ".")
 		for _, device := range devices {
 			text, err := os.ReadFile(filepath.Join(dir, device.Name(), "modalias"))
 			if alias := strings.TrimSpace(string(text)); err == nil && alias != "" {

@@ -91,7 +91,7 @@ func underscores(name string) string { return strings.ReplaceAll(name, "-", "_")
 // parseDep reads "PATH: PATH…"; what loads first stands last. Paths are below
 // dir, or absolute.
 func (ix *index) parseDep(text, dir string) {
-	for line := range strings.Lines(text) {
+	for _, line := range strings.Split(text, "\n") {
 		file, depends, ok := strings.Cut(line, ":")
 		if !ok || file == "" || strings.HasPrefix(file, "#") {
 			continue
@@ -110,7 +110,7 @@ func (ix *index) parseDep(text, dir string) {
 
 // parseSoftdep reads "softdep NAME pre: NAME… post: NAME…".
 func (ix *index) parseSoftdep(text string) {
-	for line := range strings.Lines(text) {
+	for _, line := range strings.Split(text, "\n") {
 		words := strings.Fields(line)
 		if len(words) < 3 || words[0] != "softdep" {
 			continue
@@ -135,7 +135,7 @@ func (ix *index) parseSoftdep(text string) {
 
 // parseAlias reads "alias PATTERN NAME".
 func (ix *index) parseAlias(text string) {
-	for line := range strings.Lines(text) {
+	for _, line := range strings.Split(text, "\n") {
 		pattern, name, _ := strings.Cut(strings.TrimPrefix(line, "alias "), " ")
 		name = underscores(strings.TrimSpace(name))
 		if ix.modules[name] == nil || pattern == "" {
@@ -154,7 +154,7 @@ func (ix *index) parseAlias(text string) {
 
 // parseBuiltin reads a path a line.
 func (ix *index) parseBuiltin(text string) {
-	for line := range strings.Lines(text) {
+	for _, line := range strings.Split(text, "\n") {
 		if line = strings.TrimSpace(line); line != "" {
 			ix.builtin[moduleName(line)] = true
 		}
@@ -163,7 +163,7 @@ func (ix *index) parseBuiltin(text string) {
 
 // parseBuiltinModinfo reads NUL-terminated "NAME.KEY=VALUE".
 func (ix *index) parseBuiltinModinfo(text string) {
-	for entry := range strings.SplitSeq(text, "\x00") {
+	for _, entry := range strings.Split(text, "\x00") {
 		key, value, _ := strings.Cut(entry, "=")
 		if strings.HasSuffix(key, ".alias") && !strings.ContainsAny(value, `*?[\`) {
 			ix.builtin[underscores(value)] = true

@@ -3,15 +3,11 @@ package network
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"time"
-
-	"github.com/insomniacslk/dhcp/dhcpv4"
-	"golang.org/x/sys/unix"
 )
 
 // dhcp4 gets an address as RFC 2131, 4.4.1 has it. The delays between
@@ -73,31 +69,24 @@ func (d *dhcp4) lease(ctx context.Context, cfg *Config) (*answer, error) {
 			return ack, err
 		}
 	}
-	discover := d.message(cfg, dhcpv4.MessageTypeDiscover)
+	discover := d.message(cfg, discover4)
 	if cfg.Requested.Is4() && d.naks == 0 {
-		discover.Options[byte(dhcpv4.OptionRequestedIPAddress)] = cfg.Requested.AsSlice()
+		discover.requested = cfg.Requested
 	}
 	for {
-		offer, err := d.exchange(ctx, discover, 0, "offer", func(m *dhcpv4.DHCPv4) bool {
-			return messageType(m) == dhcpv4.MessageTypeOffer && d.sane(m, "offer")
+		offer, err := d.exchange(ctx, discover, 0, "offer", func(m *reply4) bool {
+			return m.kind() == offer4 && d.sane(m, "offer")
 		})
 		if err != nil {
 			return nil, err
 		}
 		d.offers++
-		server := option(offer, byte(dhcpv4.OptionServerIdentifier))
-		request := *discover
-		request.Options = dhcpv4.Options{}
-		for code, value := range discover.Options {
-			request.Options[code] = value
-		}
-		request.Options[byte(dhcpv4.OptionDHCPMessageType)] = []byte{byte(dhcpv4.MessageTypeRequest)}
-		request.Options[byte(dhcpv4.OptionRequestedIPAddress)] = offer.YourIPAddr.To4()
-		request.Options[byte(dhcpv4.OptionServerIdentifier)] = server
-		ack, err := d.exchange(ctx, &request, 3, "acknowledgement", func(m *dhcpv4.DHCPv4) bool {
-			return bytes.Equal(option(m, byte(dhcpv4.OptionServerIdentifier)), server) &&
-				(messageType(m) == dhcpv4.MessageTypeNak ||
-					messageType(m) == dhcpv4.MessageTypeAck && d.sane(m, "acknowledgement"))
+		server := offer.options[option4Server]
+		request := discover
+		request.kind, request.requested, request.server = request4, offer.your, server
+		ack, err := d.exchange(ctx, request, 3, "acknowledgement", func(m *reply4) bool {
+			return bytes.Equal(m.options[option4Server], server) &&
+				(m.kind() == nak4 || m.kind() == ack4 && d.sane(m, "acknowledgement"))
 		})
 		switch {
 		case errors.Is(err, errNoAnswer):
@@ -105,7 +94,7 @@ func (d *dhcp4) lease(ctx context.Context, cfg *Config) (*answer, error) {
 			continue
 		case err != nil:
 			return nil, err
-		case messageType(ack) == dhcpv4.MessageTypeAck:
+		case ack.kind() == ack4:
 			return d.acquired(ack)
 		}
 		d.naks++
@@ -121,10 +110,10 @@ func (d *dhcp4) lease(ctx context.Context, cfg *Config) (*answer, error) {
 // reboot asks for the address that firmware had: INIT-REBOOT (RFC 2131, 3.2). It
 // returns nil when no server says yes, as one does that does not know of it.
 func (d *dhcp4) reboot(ctx context.Context, cfg *Config) (*answer, error) {
-	request := d.message(cfg, dhcpv4.MessageTypeRequest)
-	request.Options[byte(dhcpv4.OptionRequestedIPAddress)] = cfg.Requested.AsSlice()
-	ack, err := d.exchange(ctx, request, 2, "acknowledgement", func(m *dhcpv4.DHCPv4) bool {
-		return messageType(m) == dhcpv4.MessageTypeNak || messageType(m) == dhcpv4.MessageTypeAck && d.sane(m, "acknowledgement")
+	request := d.message(cfg, request4)
+	request.requested = cfg.Requested
+	ack, err := d.exchange(ctx, request, 2, "acknowledgement", func(m *reply4) bool {
+		return m.kind() == nak4 || m.kind() == ack4 && d.sane(m, "acknowledgement")
 	})
 	switch {
 	case errors.Is(err, errNoAnswer):
@@ -132,7 +121,7 @@ func (d *dhcp4) reboot(ctx context.Context, cfg *Config) (*answer, error) {
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case messageType(ack) == dhcpv4.MessageTypeNak:
+	case ack.kind() == nak4:
 		d.naks++
 		d.p.Printf("%s: the DHCP server does not let it keep %s, so any address is asked for", d.name, cfg.Requested)
 		return nil, nil
@@ -141,55 +130,18 @@ func (d *dhcp4) reboot(ctx context.Context, cfg *Config) (*answer, error) {
 }
 
 // acquired reads an ACK.
-func (d *dhcp4) acquired(ack *dhcpv4.DHCPv4) (*answer, error) {
+func (d *dhcp4) acquired(ack *reply4) (*answer, error) {
 	a, err := parseAnswer(ack)
 	if err == nil {
-		a.lease.Acquired, a.lease.ClientID = time.Now(), d.clientID()
+		a.lease.Acquired, a.lease.ClientID = time.Now(), (&message4{mac: d.mac}).clientID()
 	}
 	return a, err
 }
 
-// clientID is that of firmware and iPXE, type and MAC (RFC 2132, 9.14), so that
-// the server gives the same address again.
-func (d *dhcp4) clientID() []byte { return append([]byte{unix.ARPHRD_ETHER}, d.mac...) }
-
-// message makes what all messages have. The library's own constructors take the
-// transaction ID from the kernel's random numbers, and wait for minutes where
-// these are not ready this early; it needs to differ, not to be secret.
-func (d *dhcp4) message(cfg *Config, kind dhcpv4.MessageType) *dhcpv4.DHCPv4 {
-	m := &dhcpv4.DHCPv4{
-		OpCode:       dhcpv4.OpcodeBootRequest,
-		HWType:       unix.ARPHRD_ETHER,
-		ClientHWAddr: d.mac,
-		Options: dhcpv4.Options{
-			byte(dhcpv4.OptionDHCPMessageType):        {byte(kind)},
-			byte(dhcpv4.OptionMaximumDHCPMessageSize): {maxMessage >> 8, maxMessage & 0xff},
-			byte(dhcpv4.OptionClientIdentifier):       d.clientID(),
-			byte(dhcpv4.OptionParameterRequestList): {
-				byte(dhcpv4.OptionSubnetMask),
-				byte(dhcpv4.OptionClasslessStaticRoute), // before the router (RFC 3442)
-				byte(dhcpv4.OptionRouter),
-				byte(dhcpv4.OptionDomainNameServer),
-				byte(dhcpv4.OptionHostName),
-				byte(dhcpv4.OptionDomainName),
-				byte(dhcpv4.OptionRootPath),
-				byte(dhcpv4.OptionInterfaceMTU),
-				byte(dhcpv4.OptionIPAddressLeaseTime),
-				byte(dhcpv4.OptionRenewTimeValue),
-				byte(dhcpv4.OptionRebindingTimeValue),
-				byte(dhcpv4.OptionServerIdentifier),
-				optionInitiatorName,
-			},
-		},
-	}
-	binary.BigEndian.PutUint32(m.TransactionID[:], rand.Uint32())
-	if cfg.Hostname != "" {
-		m.Options[byte(dhcpv4.OptionHostName)] = []byte(cfg.Hostname)
-	}
-	if cfg.VendorClass != "" {
-		m.Options[byte(dhcpv4.OptionClassIdentifier)] = []byte(cfg.VendorClass)
-	}
-	return m
+// message makes what all messages have. The transaction ID needs to differ, not
+// to be secret: the kernel's random numbers may not be ready this early.
+func (d *dhcp4) message(cfg *Config, kind byte) message4 {
+	return message4{kind: kind, xid: rand.Uint32(), mac: d.mac, hostname: cfg.Hostname, vendorClass: cfg.VendorClass}
 }
 
 // errNoAnswer says that nobody answered as many messages as were to be sent.
@@ -197,19 +149,16 @@ var errNoAnswer = errors.New("no answer")
 
 // exchange sends m until an answer comes that accept takes, at most tries
 // times, or without an end when tries is 0.
-func (d *dhcp4) exchange(ctx context.Context, m *dhcpv4.DHCPv4, tries int, what string, accept func(*dhcpv4.DHCPv4) bool) (*dhcpv4.DHCPv4, error) {
+func (d *dhcp4) exchange(ctx context.Context, m message4, tries int, what string, accept func(*reply4) bool) (*reply4, error) {
 	for try := 0; tries == 0 || try < tries; try++ {
-		m.NumSeconds = uint16(min(time.Since(d.start)/time.Second, 65535))
-		m.SetUnicast()
-		if try%2 == 1 { // not every bridge and relay brings an answer to an address that nobody has yet
-			m.SetBroadcast()
-		}
 		delay := d.delay(try)
 		attempt, cancel := context.WithTimeout(ctx, delay)
-		if err := d.conn.send(m); err != nil {
+		// Not every bridge and relay brings an answer to an address that nobody has yet.
+		broadcast := try%2 == 1
+		if err := d.conn.send(m.marshal(time.Since(d.start), broadcast)); err != nil {
 			d.p.Printf("%s: DHCP message not sent: %v", d.name, err) // the link is down
 		}
-		answer, err := d.conn.receive(attempt, m.TransactionID, accept)
+		answer, err := d.conn.receive(attempt, m.xid, accept)
 		ended := attempt.Err() != nil
 		cancel()
 		switch {
@@ -235,7 +184,7 @@ func (d *dhcp4) delay(try int) time.Duration {
 
 // sane says whether a server's message gives what an address needs, and prints
 // why when it does not.
-func (d *dhcp4) sane(m *dhcpv4.DHCPv4, what string) bool {
+func (d *dhcp4) sane(m *reply4, what string) bool {
 	_, err := parseAnswer(m)
 	if err == nil {
 		return true

@@ -9,26 +9,7 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/insomniacslk/dhcp/dhcpv4"
 )
-
-// optionInitiatorName carries the initiator's name, as iPXE reads it; 203 is
-// one of the site-specific options (RFC 3942).
-const optionInitiatorName = 203
-
-// option returns an option's bytes, or nil. The library's own option codes and
-// values, as interfaces or as types of generic functions, would bring along how
-// each option is printed: 110 KB.
-func option(m *dhcpv4.DHCPv4, code byte) []byte { return m.Options[code] }
-
-// messageType returns option 53, or MessageTypeNone.
-func messageType(m *dhcpv4.DHCPv4) dhcpv4.MessageType {
-	if b := option(m, byte(dhcpv4.OptionDHCPMessageType)); len(b) == 1 {
-		return dhcpv4.MessageType(b[0])
-	}
-	return dhcpv4.MessageTypeNone
-}
 
 // answer is what a DHCP server gives.
 type answer struct {
@@ -43,44 +24,43 @@ type answer struct {
 // parseAnswer reads a DHCPOFFER or DHCPACK (RFC 2131, table 3; RFC 2132). It is
 // an error when the message gives no usable address; an option that makes no
 // sense is as if it were not there.
-func parseAnswer(m *dhcpv4.DHCPv4) (*answer, error) {
-	server, ok := netip.AddrFromSlice(option(m, byte(dhcpv4.OptionServerIdentifier)))
+func parseAnswer(m *reply4) (*answer, error) {
+	server, ok := netip.AddrFromSlice(m.options[option4Server])
 	if !ok || !isHost(server) {
 		return nil, errors.New("it names no server")
 	}
-	address, ok := netip.AddrFromSlice(m.YourIPAddr)
-	if address = address.Unmap(); !ok || !isHost(address) {
-		return nil, fmt.Errorf("server %s gives the address %s", server, address)
+	if !isHost(m.your) {
+		return nil, fmt.Errorf("server %s gives the address %s", server, m.your)
 	}
-	bits, err := maskBits(option(m, byte(dhcpv4.OptionSubnetMask)))
+	bits, err := maskBits(m.options[option4SubnetMask])
 	if err != nil {
-		return nil, fmt.Errorf("server %s gives %s with %w", server, address, err)
+		return nil, fmt.Errorf("server %s gives %s with %w", server, m.your, err)
 	}
-	duration := option(m, byte(dhcpv4.OptionIPAddressLeaseTime))
+	duration := m.options[option4LeaseTime]
 	if len(duration) != 4 || binary.BigEndian.Uint32(duration) == 0 {
-		return nil, fmt.Errorf("server %s gives %s for no time", server, address)
+		return nil, fmt.Errorf("server %s gives %s for no time", server, m.your)
 	}
 	a := &answer{
-		address:  netip.PrefixFrom(address, bits),
-		routes:   classlessRoutes(option(m, byte(dhcpv4.OptionClasslessStaticRoute))),
-		dns:      addresses(option(m, byte(dhcpv4.OptionDomainNameServer))),
-		hostname: text(option(m, byte(dhcpv4.OptionHostName))),
+		address:  netip.PrefixFrom(m.your, bits),
+		routes:   classlessRoutes(m.options[option4Routes]),
+		dns:      addresses(m.options[option4DNS]),
+		hostname: text(m.options[option4HostName]),
 		lease: Lease{
 			Server:        server,
 			Duration:      time.Duration(binary.BigEndian.Uint32(duration)) * time.Second,
-			RootPath:      text(option(m, byte(dhcpv4.OptionRootPath))),
-			InitiatorName: text(option(m, optionInitiatorName)),
-			Domain:        text(option(m, byte(dhcpv4.OptionDomainName))),
+			RootPath:      text(m.options[option4RootPath]),
+			InitiatorName: text(m.options[option4InitiatorName]),
+			Domain:        text(m.options[option4DomainName]),
 		},
 	}
 	a.lease.Renew, a.lease.Rebind = timers(a.lease.Duration,
-		option(m, byte(dhcpv4.OptionRenewTimeValue)), option(m, byte(dhcpv4.OptionRebindingTimeValue)))
+		m.options[option4Renew], m.options[option4Rebind])
 	if a.routes == nil { // RFC 3442: with option 121, option 3 is ignored
-		if routers := addresses(option(m, byte(dhcpv4.OptionRouter))); len(routers) > 0 {
+		if routers := addresses(m.options[option4Router]); len(routers) > 0 {
 			a.routes = []route{{netip.PrefixFrom(netip.IPv4Unspecified(), 0), routers[0]}}
 		}
 	}
-	if mtu := option(m, byte(dhcpv4.OptionInterfaceMTU)); len(mtu) == 2 {
+	if mtu := m.options[option4MTU]; len(mtu) == 2 {
 		a.mtu = int(binary.BigEndian.Uint16(mtu))
 	}
 	return a, nil

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
@@ -45,7 +47,7 @@ func TestParseAnswerNonsense(t *testing.T) {
 	for _, test := range nonsense {
 		m := reply(testRequest())
 		test.spoil(m)
-		if _, err := parseAnswer(m); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := parseAnswer(must(parseReply4(m.ToBytes()))); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("error %v, want %q", err, test.want)
 		}
 	}
@@ -99,7 +101,7 @@ func TestParseAnswer(t *testing.T) {
 			want := &answer{address: prefix("10.9.0.50/24"), lease: Lease{Server: addr("10.9.0.1"), Duration: time.Hour,
 				Renew: 30 * time.Minute, Rebind: 52*time.Minute + 30*time.Second}}
 			test.change(want)
-			got, err := parseAnswer(must(dhcpv4.FromBytes(m.ToBytes())))
+			got, err := parseAnswer(must(parseReply4(m.ToBytes())))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,11 +123,19 @@ func FuzzParseAnswer(f *testing.F) {
 		f.Add(bad.ToBytes())
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := dhcpv4.FromBytes(b)
+		m, err := parseReply4(b)
+		want, wantErr := dhcpv4.FromBytes(b)
+		bare := len(b) == offOptions // the library takes it without the end that options have
+		if isReply := wantErr == nil && want.OpCode == dhcpv4.OpcodeBootReply && !bare; isReply != (err == nil) {
+			t.Fatalf("error %v; the library's is %v", err, wantErr)
+		}
 		if err != nil {
 			return
 		}
-		m.MessageType()
+		theirs := reply4{binary.BigEndian.Uint32(want.TransactionID[:]), netip.AddrFrom4([4]byte(want.YourIPAddr)), want.ClientHWAddr, want.Options}
+		if d := cmp.Diff(theirs, *m, cmp.AllowUnexported(reply4{}), compareAddr, cmpopts.EquateEmpty()); d != "" {
+			t.Errorf("(-library +ours):\n%s", d)
+		}
 		a, err := parseAnswer(m)
 		if err != nil {
 			return

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/rootlun/rootlun/fw/stable"
 )
 
 // udevNames returns the names that systemd-udevd would give a NIC, where
@@ -56,7 +58,7 @@ func (h host) udevNames(l *link) []string {
 // slot returns the number of the slot that a PCI function sits in, or "".
 func (h host) slot(function string) string {
 	slots := filepath.Join(h.sysfs, "bus/pci/slots")
-	entries, _ := os.ReadDir(slots) // most machines have none
+	entries, _ := stable.ReadDir(os.DirFS(slots), ".") // most machines have none
 	for _, e := range entries {
 		at := strings.TrimSpace(readFile(filepath.Join(slots, e.Name(), "address")))
 		if _, err := strconv.ParseUint(e.Name(), 10, 32); err == nil && at != "" && strings.HasPrefix(function, at+".") {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 
-	"github.com/insomniacslk/dhcp/dhcpv4"
 	"golang.org/x/sys/unix"
 )
 
@@ -43,20 +42,19 @@ func protocolIP() uint16 {
 	return binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff})
 }
 
-// send broadcasts m.
-func (c *packetConn) send(m *dhcpv4.DHCPv4) error {
-	return c.socket.send(datagram(m.ToBytes()), &unix.SockaddrLinklayer{
+// send broadcasts a message.
+func (c *packetConn) send(message []byte) error {
+	return c.socket.send(datagram(message), &unix.SockaddrLinklayer{
 		Protocol: protocolIP(), Ifindex: c.index, Halen: 6, Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
 	})
 }
 
 // receive returns the next answer to a message of that transaction that accept
 // takes, or ctx's error.
-func (c *packetConn) receive(ctx context.Context, xid dhcpv4.TransactionID, accept func(*dhcpv4.DHCPv4) bool) (answer *dhcpv4.DHCPv4, err error) {
+func (c *packetConn) receive(ctx context.Context, xid uint32, accept func(*reply4) bool) (answer *reply4, err error) {
 	err = c.socket.receive(ctx, func(b []byte) bool {
-		m, err := dhcpv4.FromBytes(payload(b))
-		if err != nil || m.OpCode != dhcpv4.OpcodeBootReply || m.TransactionID != xid ||
-			!bytes.Equal(m.ClientHWAddr, c.mac) || !accept(m) {
+		m, err := parseReply4(payload(b))
+		if err != nil || m.xid != xid || !bytes.Equal(m.mac, c.mac) || !accept(m) {
 			return false
 		}
 		answer = m

@@ -126,11 +126,11 @@ func (r *recordWriter) netdev(n *ibft.NIC) (name string, there bool) {
 	if _, err := fs.Stat(r.fsys, device); err != nil {
 		return "", true
 	}
-	if nets, err := fs.ReadDir(r.fsys, device+"/net"); err == nil && len(nets) > 0 {
+	if nets, err := stable.ReadDir(r.fsys, device+"/net"); err == nil && len(nets) > 0 {
 		return nets[0].Name(), true
 	}
 	const class = "sys/class/net"
-	nets, _ := fs.ReadDir(r.fsys, class)
+	nets, _ := stable.ReadDir(r.fsys, class)
 	index := func(e fs.DirEntry) int {
 		text, _ := fs.ReadFile(r.fsys, path.Join(class, e.Name(), "ifindex"))
 		n, _ := strconv.Atoi(strings.TrimSpace(string(text)))

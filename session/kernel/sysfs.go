@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +42,7 @@ func (s Sysfs) Handle() (uint64, error) {
 
 // Sessions returns the numbers of all iSCSI sessions, in order.
 func (s Sysfs) Sessions() ([]uint32, error) {
-	entries, err := os.ReadDir(s.path("class/iscsi_session"))
+	names, err := readNames(s.path("class/iscsi_session"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -51,11 +50,10 @@ func (s Sysfs) Sessions() ([]uint32, error) {
 		return nil, err
 	}
 	var sids []uint32
-	for _, e := range entries {
-		if n, ok := strings.CutPrefix(e.Name(), "session"); ok {
+	for _, name := range names {
+		if n, ok := strings.CutPrefix(name, "session"); ok {
 			if sid, err := strconv.ParseUint(n, 10, 32); err == nil {
-				at, _ := slices.BinarySearch(sids, uint32(sid))
-				sids = slices.Insert(sids, at, uint32(sid))
+				sids = insert(sids, uint32(sid))
 			}
 		}
 	}
@@ -171,16 +169,15 @@ func (s Sysfs) LUNs(sid, hostNo, target uint32) ([]uint64, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(filepath.Join(filepath.Dir(session), filepath.Dir(UnitPath(sid, hostNo, target, 0))))
+	names, err := readNames(filepath.Join(filepath.Dir(session), filepath.Dir(UnitPath(sid, hostNo, target, 0))))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var luns []uint64
-	for _, e := range entries {
-		if text, ok := strings.CutPrefix(e.Name(), fmt.Sprintf("%d:0:%d:", hostNo, target)); ok {
+	for _, name := range names {
+		if text, ok := strings.CutPrefix(name, fmt.Sprintf("%d:0:%d:", hostNo, target)); ok {
 			if lun, err := strconv.ParseUint(text, 10, 64); err == nil {
-				at, _ := slices.BinarySearch(luns, lun)
-				luns = slices.Insert(luns, at, lun)
+				luns = insert(luns, lun)
 			}
 		}
 	}
@@ -189,14 +186,14 @@ func (s Sysfs) LUNs(sid, hostNo, target uint32) ([]uint64, error) {
 
 // Block returns the name of a unit's block device, "" when it has none.
 func (u Unit) Block() (string, error) {
-	entries, err := os.ReadDir(filepath.Join(u.Dir, "block"))
+	names, err := readNames(filepath.Join(u.Dir, "block"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
-	if err != nil || len(entries) == 0 {
+	if err != nil || len(names) == 0 {
 		return "", err
 	}
-	return entries[0].Name(), nil
+	return names[0], nil
 }
 
 // BlockSize returns the size of a block device in bytes.
@@ -240,4 +237,24 @@ func writeAttr(path, value string) error {
 	}
 	_, err = f.WriteString(value)
 	return errors.Join(err, f.Close())
+}
+
+// insert puts n where it belongs in a list in order. The functions of package
+// slices are 3 KB for each type.
+func insert[T uint32 | uint64](list []T, n T) []T {
+	list = append(list, n)
+	for i := len(list) - 1; i > 0 && list[i] < list[i-1]; i-- {
+		list[i], list[i-1] = list[i-1], list[i]
+	}
+	return list
+}
+
+// readNames returns what is in a folder, in no order.
+func readNames(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
 }

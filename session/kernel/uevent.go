@@ -122,7 +122,7 @@ func parseUevent(b []byte) (Uevent, bool) {
 		return Uevent{}, false
 	}
 	ev := Uevent{Action: action, DevPath: path, Env: map[string]string{}}
-	for line := range strings.SplitSeq(rest, "\x00") {
+	for _, line := range strings.Split(rest, "\x00") {
 		if key, value, ok := strings.Cut(line, "="); ok {
 			ev.Env[key] = value
 		}

@@ -92,8 +92,8 @@ func and(own, theirs string) string {
 
 // choose returns the first of our values that the target named too.
 func choose(own, theirs string) string {
-	for o := range strings.SplitSeq(own, ",") {
-		for t := range strings.SplitSeq(theirs, ",") {
+	for _, o := range strings.Split(own, ",") {
+		for _, t := range strings.Split(theirs, ",") {
 			if o == t {
 				return o
 			}
@@ -211,7 +211,7 @@ func (k *keys) checkOffer() error {
 			return fmt.Errorf("our own %w", err)
 		}
 		if r.kind == list {
-			for v := range strings.SplitSeq(own, ",") {
+			for _, v := range strings.Split(own, ",") {
 				if v != string(DigestNone) && v != string(DigestCRC32C) {
 					return fmt.Errorf("our own %s has %.40q, expected None or CRC32C", r.key, v)
 				}
