@@ -15,6 +15,7 @@ func TestWrite(t *testing.T) {
 		Version: "v1", Initiator: "iqn.2026-01.net.example:node",
 		NIC:      NIC{Name: "eth0", Address: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}, DNS: []netip.Addr{}},
 		NICs:     []NIC{},
+		Paths:    []Path{},
 		Session:  Session{SID: 1, ReplacementTimeout: 86400},
 		Warnings: []string{},
 		Timeline: []Step{{0.5, "plan", "a \"line\""}},
