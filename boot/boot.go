@@ -65,10 +65,11 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	}
 	drivers.stop()
 	c.Step("handoff", "%s runs as PID 1", init)
-	if err := writeState(c, version, plan, path, all, init); err != nil {
+	nics := ways.nics.up(path.NIC)
+	if err := writeState(c, version, plan, path, all, nics, init); err != nil {
 		c.Printf("warning: %v", err)
 	}
-	if err := handoff.WriteNetwork("/run", interfaces(plan, path.nics())); err != nil {
+	if err := handoff.WriteNetwork("/run", interfaces(plan, nics)); err != nil {
 		c.Printf("warning: the next system's network manager may take the root's NIC down: %v", err)
 	}
 	err = switchRoot(c, init, os.Args[1:], initEnvironment(os.Environ()))

@@ -120,21 +120,21 @@ func describeDisk(d session.Disk) string {
 }
 
 // writeState leaves the boot's story for the booted system.
-func writeState(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, init string) error {
-	s := state(c, version, plan, p, all, init)
+func writeState(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, nics []*network.Result, init string) error {
+	s := state(c, version, plan, p, all, nics, init)
 	return s.Write(handoff.StateFile)
 }
 
-func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, init string) handoff.State {
+func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, nics []*network.Result, init string) handoff.State {
 	seconds := func(d time.Duration) int { return int(d / time.Second) }
 	timers := p.Session.Config.Timers
 	s := handoff.State{
 		Version:   version,
 		Initiator: plan.Initiator.Name,
 		NIC:       stateNIC(p.NIC),
-		NICs:      StateNICs(p.nics()),
+		NICs:      StateNICs(nics),
 		Target: handoff.Target{
-			Name: p.Target.Name, Portal: p.Target.Portal(), LUN: p.Disk.LUN,
+			Name: p.Target.Name, Portal: p.Session.Config.Portal.String(), LUN: p.Disk.LUN,
 			Auth: p.Target.Auth(), From: p.Target.From,
 		},
 		Session: handoff.Session{
@@ -152,7 +152,7 @@ func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, init
 	for _, o := range all {
 		way := handoff.Path{Target: o.Target.Name, Portal: o.Target.Portal(), Disk: o.Disk.Name}
 		if o.Session != nil {
-			way.SID = o.Session.SID
+			way.SID, way.Portal = o.Session.SID, o.Session.Config.Portal.String()
 		}
 		if o.NIC != nil {
 			way.NIC = o.NIC.Name

@@ -11,14 +11,6 @@ import (
 	"github.com/rootlun/rootlun/fw"
 )
 
-// nics are those that are up; the first one leads to the root.
-func (p *Path) nics() []*network.Result {
-	if p.NIC == nil {
-		return nil
-	}
-	return []*network.Result{p.NIC}
-}
-
 // interfaces describes for the next system what the boot set up, each after
 // what it stands on.
 func interfaces(plan *fw.Plan, nics []*network.Result) (list []handoff.Interface) {

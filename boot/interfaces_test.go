@@ -97,22 +97,3 @@ func TestInterfaces(t *testing.T) {
 		t.Errorf("rd.peerdns=0, and still %v", got[0].DNS)
 	}
 }
-
-func TestNeededNICs(t *testing.T) {
-	nics := []fw.NIC{{Name: "a"}, {Name: "b"}, {Name: "c"}}
-	for _, tt := range []struct {
-		name string
-		plan fw.Plan
-		want []int
-	}{
-		{"nothing describes one", fw.Plan{Targets: []fw.Target{{NIC: -1}}}, []int{-1}},
-		{"each target its own", fw.Plan{NICs: nics, Targets: []fw.Target{{NIC: 2}, {NIC: 0}, {NIC: 2}}}, []int{0, 2}},
-		{"a target anywhere", fw.Plan{NICs: nics, Targets: []fw.Target{{NIC: 1}, {NIC: -1}}}, []int{0, 1, 2}},
-		{"a session is there", fw.Plan{NICs: nics, Targets: []fw.Target{{NIC: 1, Session: "session1"}, {NIC: 0}}}, []int{0}},
-		{"DHCP is to name the target", fw.Plan{NICs: nics, AskDHCP: "root=dhcp"}, []int{0, 1, 2}},
-	} {
-		if diff := cmp.Diff(tt.want, neededNICs(&tt.plan)); diff != "" {
-			t.Errorf("%s: %s", tt.name, diff)
-		}
-	}
-}

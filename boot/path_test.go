@@ -220,12 +220,12 @@ func TestStateOfAttached(t *testing.T) {
 		Target:  fw.Target{Name: "iqn.2026-01.net.example:root", Host: "192.0.2.1", Port: 3260, Session: "session3"},
 		Session: &session.Session{SID: 3, Config: session.Default()},
 	}
-	got := state(NewConsole(io.Discard, time.Now()), "v1", plan, path, nil, "/sbin/init")
+	got := state(NewConsole(io.Discard, time.Now()), "v1", plan, path, nil, nil, "/sbin/init")
 	if got.Session != (handoff.Session{SID: 3, Attached: true}) || got.NIC.Name != "" {
 		t.Errorf("got %+v", got)
 	}
 	path.Target.Session, path.NIC, path.NICFrom = "", &network.Result{Name: "eth0"}, "ip="
-	got = state(NewConsole(io.Discard, time.Now()), "v1", plan, path, nil, "/sbin/init")
+	got = state(NewConsole(io.Discard, time.Now()), "v1", plan, path, nil, nil, "/sbin/init")
 	if got.Session.Attached || got.Session.ReplacementTimeout != 86400 || got.NIC.Name != "eth0" || got.NIC.From != "ip=" {
 		t.Errorf("got %+v", got)
 	}
