@@ -8,6 +8,7 @@
 package boot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -49,7 +50,9 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 		return plan, &StepError{Step: "load drivers", Err: err}
 	}
 	path, ways, err := reachDisk(ctx, c, plan, drivers)
-	if err != nil {
+	if err != nil && plan.Failure.Fallback != "" {
+		return plan, bootLocal(ctx, c, version, plan, drivers, err)
+	} else if err != nil {
 		return plan, err
 	}
 	init, err := openRoot(ctx, c, plan, path, drivers.loader)
@@ -115,7 +118,7 @@ func openRoot(ctx context.Context, c *Console, plan *fw.Plan, path *Path, driver
 	fail := func(what string, err error) error {
 		return &StepError{Step: what, Err: err, Took: time.Since(began)}
 	}
-	done := c.Wait("the root file system on "+path.Disk.Name, rootTimeout)
+	done := c.Wait("the root file system on "+cmp.Or(path.Disk.Name, "a disk of this machine"), rootTimeout)
 	dev, err := findRoot(ctx, plan.Root, path.Disk.Name)
 	done()
 	if err != nil {

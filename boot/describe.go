@@ -142,7 +142,7 @@ func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, nics
 			NoopOutInterval: seconds(timers.NoopInterval), NoopOutTimeout: seconds(timers.NoopTimeout),
 		},
 		Disk:     handoff.Disk{Name: p.Disk.Name, Size: p.Disk.Size},
-		Root:     handoff.Root{Device: p.Root, FSType: p.FSType, ReadOnly: plan.Root.ReadOnly, Init: init},
+		Root:     stateRoot(plan, p, init),
 		Warnings: append([]string{}, plan.Warnings...),
 	}
 	s.NIC.From = p.NICFrom
@@ -159,12 +159,21 @@ func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, nics
 		}
 		s.Paths = append(s.Paths, way)
 	}
+	s.Timeline = timeline(c)
+	return s
+}
+
+func stateRoot(plan *fw.Plan, p *Path, init string) handoff.Root {
+	return handoff.Root{Device: p.Root, FSType: p.FSType, ReadOnly: plan.Root.ReadOnly, Init: init}
+}
+
+func timeline(c *Console) (steps []handoff.Step) {
 	for _, step := range c.Steps() {
-		s.Timeline = append(s.Timeline, handoff.Step{
+		steps = append(steps, handoff.Step{
 			Milliseconds: float64(step.Time.Microseconds()) / 1000, Name: step.Name, Text: step.Text,
 		})
 	}
-	return s
+	return steps
 }
 
 func stateNIC(r *network.Result) handoff.NIC {

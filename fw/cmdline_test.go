@@ -98,6 +98,8 @@ func TestRootAndRest(t *testing.T) {
 		{"panic=30", func(p *Plan) { p.Failure.Panic = 30 }},
 		{"panic=-1", func(p *Plan) { p.Failure.Panic = -1 }},
 		{"rd.rootlun.timeout=90", func(p *Plan) { p.Failure.Timeout = 90 }},
+		{"rd.rootlun.fallback=local:/dev/vda1", func(p *Plan) { p.Failure.Fallback = "/dev/vda1" }},
+		{`rd.rootlun.fallback=local:LABEL=a\x20b`, func(p *Plan) { p.Failure.Fallback = "LABEL=a b" }},
 		{"rd.iscsi.param=node.session.timeo.replacement_timeout=30", func(p *Plan) {
 			p.Params = []Param{{"node.session.timeo.replacement_timeout", "30"}}
 		}},
@@ -208,6 +210,8 @@ func TestErrors(t *testing.T) {
 		{disk + "rootfstype=", `"rootfstype="`, "missing"},
 		{disk + "rd.emergency=explode", `"rd.emergency=explode"`, "reboot, poweroff, halt or shell"},
 		{disk + "panic=soon", `"panic=soon"`, "no number of seconds"},
+		{disk + "rd.rootlun.fallback=UUID=1", "rd.rootlun.fallback=UUID=1", "the only fallback is a local disk"},
+		{disk + "rd.rootlun.fallback=local:sda1", "rd.rootlun.fallback=local:sda1", "names no root"},
 		{disk + "rd.rootlun.timeout=0", `"rd.rootlun.timeout=0"`, "from 1 upwards"},
 		{disk + "rd.net.timeout.dhcp=1m", `"rd.net.timeout.dhcp=1m"`, "number of seconds"},
 		{disk + "ifname=eth0", `"ifname=eth0"`, "no MAC"},

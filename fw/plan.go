@@ -178,6 +178,11 @@ type Failure struct {
 	Action  string // rd.emergency=: reboot, poweroff, halt, shell; empty: see Panic
 	Panic   int    // panic=: seconds until reboot; negative: at once; 0: not given
 	Timeout int    // rd.rootlun.timeout=: seconds for the whole way to the disk; 0: not given
+
+	// Fallback is the root on a disk of this machine that is booted when the
+	// target's is not there in time, as Root.Device; rd.rootlun.fallback=local:;
+	// empty: none.
+	Fallback string
 }
 
 // Timeouts holds rd.net.timeout.*: how long to wait for what. 0: not given.

@@ -176,6 +176,7 @@ func (p *page) plan(plan *fw.Plan, showSecrets bool) {
 	if plan.Failure.Timeout > 0 {
 		p.row("gives up", fmt.Sprintf("after %d s", plan.Failure.Timeout), "rd.rootlun.timeout=")
 	}
+	p.row("fallback", plan.Failure.Fallback, "rd.rootlun.fallback=")
 	p.row("on failure", plan.Failure.Action, "rd.emergency=")
 }
 
