@@ -27,6 +27,7 @@ const (
 type product struct {
 	*Lab
 	image string
+	init  string // the program in it
 }
 
 // loadProduct prepares the lab and builds the product's image, once.
@@ -46,7 +47,7 @@ func TestMain(m *testing.M) {
 			return product{}, err
 		}
 		image, err := lab.MakeImage(ctx, dir)
-		return product{lab, image}, err
+		return product{lab, image, filepath.Join(dir, "rootlun")}, err
 	})
 	code := m.Run()
 	_ = os.RemoveAll(dir)
