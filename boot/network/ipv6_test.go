@@ -492,7 +492,7 @@ func (w *world) router(ra []byte) {
 	w.check(err)
 	w.serve(conn, func(b []byte, _ net.Addr) {
 		if b[0] == 133 {
-			if _, err := conn.WriteTo(ra, &net.IPAddr{IP: net.IPv6linklocalallnodes, Zone: "far0"}); err != nil {
+			if _, err := conn.WriteTo(ra, &net.IPAddr{IP: net.IPv6linklocalallnodes, Zone: "far0"}); err != nil && !errors.Is(err, net.ErrClosed) { // the test may be over
 				w.t.Errorf("advertisement: %v", err)
 			}
 		}
