@@ -517,7 +517,7 @@ func (w *world) server6(answer func(m *dhcpv6.Message) []*dhcpv6.Message) {
 			return
 		}
 		for _, a := range answer(m) {
-			if _, err := conn.WriteTo(a.ToBytes(), from); err != nil {
+			if _, err := conn.WriteTo(a.ToBytes(), from); err != nil && !errors.Is(err, net.ErrClosed) {
 				w.t.Errorf("answer: %v", err)
 			}
 		}
