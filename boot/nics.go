@@ -317,14 +317,12 @@ func (n *nicSet) own(t fw.Target) bool {
 }
 
 // bound returns the NIC that the connection to a target must leave by, as there
-// are others; empty: the routes decide.
+// are others, if only later; empty: the routes decide.
 func (n *nicSet) bound(t fw.Target, nic *network.Result) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, s := range n.states {
-		if s.result != nil && s.result != nic && n.own(t) {
-			return nic.Name
-		}
+	if len(n.states) > 1 && n.own(t) {
+		return nic.Name
 	}
 	return ""
 }
