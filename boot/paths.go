@@ -267,7 +267,8 @@ func (p *paths) waitedFor() string {
 	for _, w := range p.ways {
 		name := fmt.Sprintf("%s at %s", w.target.Name, w.target.Portal())
 		if w.err != nil {
-			name += fmt.Sprintf(" (%s)", cause(w.err))
+			why, _, _ := strings.Cut(cause(w.err), "; check ") // which was said when it came up
+			name += fmt.Sprintf(" (%s)", why)
 		}
 		names = append(names, name)
 	}

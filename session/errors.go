@@ -60,7 +60,7 @@ func explain(err error) error {
 		hint = "check that the target runs and listens on this port, and that no firewall rejects the connection"
 	case errors.Is(err, unix.ENETUNREACH):
 		hint = "check this machine's address and routes"
-	case errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ETIMEDOUT):
+	case errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ETIMEDOUT), errors.Is(err, context.DeadlineExceeded):
 		hint = "check the portal's address, cabling, VLAN and firewalls"
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		hint = "check that the source address is on a NIC that is up"
