@@ -299,7 +299,7 @@ func (w *watch6) information(ctx context.Context, res *Result) {
 	if err == nil {
 		defer d.Close()
 		var a *answer6
-		if a, err = d.information(ctx, 1); err == nil {
+		if a, err = d.information(ctx, 2); err == nil {
 			w.lease6(res, d.client, a)
 			return
 		}

@@ -65,6 +65,7 @@ func TestRouterSaysOther(t *testing.T) {
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.dnsmasq("--enable-ra", "--dhcp-range=fd09::,ra-stateless,64", "--dhcp-option=option6:domain-search,example.org",
 			"--dhcp-option=option6:59,iscsi:[fd09::1]::::iqn.2026-01.org.example:root")
+		w.host.retransmit = time.Second // a slow answer is one too
 		res := w.mustUp(Config{Name: "near0", RA: true})
 		if l := res.Lease6; l == nil || l.Domain != "example.org" || l.Address.IsValid() || l.BootFileURL != "iscsi:[fd09::1]::::iqn.2026-01.org.example:root" {
 			t.Errorf("lease %+v", l)
