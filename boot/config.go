@@ -57,7 +57,7 @@ func peers(plan *fw.Plan, index int) (addrs []netip.Addr) {
 func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 	cfg := network.Config{
 		Name: nic.Name, PCI: nic.PCI, VLAN: nic.VLAN, DHCP: nic.DHCP, RA: nic.RA, DHCP6: nic.DHCP6, LinkLocal: nic.LinkLocal,
-		MTU: nic.MTU, Hostname: nic.Hostname, VendorClass: plan.VendorClass,
+		MTU: nic.MTU, Hostname: nic.Hostname, VendorClass: plan.VendorClass, DNS: nic.DNS, NoPeerDNS: plan.NoPeerDNS,
 		LinkTimeout: max(plan.Timeouts.Link, plan.Timeouts.Carrier), DHCPTimeout: plan.Timeouts.DHCP,
 		AutoTimeout: plan.Timeouts.Auto, DADTimeout: plan.Timeouts.DAD,
 		Narrow: isNarrow(plan, index), Loose: sharesSubnet(plan, index),

@@ -36,9 +36,9 @@ func TestNetworkConfig(t *testing.T) {
 		want  network.Config
 	}{
 		{"firmware's VLAN, PCI address and old lease", &fw.Plan{NICs: []fw.NIC{{MAC: "52:54:00:00:00:01", PCI: "0000:00:03.0", VLAN: 5, DHCP: true,
-			Address: []netip.Prefix{prefix("10.5.0.7/24")}, Gateway: addr("10.5.0.1"), MTU: 1400, Hostname: "h"}}, Targets: []fw.Target{{Host: "10.5.0.1"}}}, 0,
+			Address: []netip.Prefix{prefix("10.5.0.7/24")}, Gateway: addr("10.5.0.1"), DNS: []netip.Addr{addr("10.5.0.3")}, MTU: 1400, Hostname: "h"}}, Targets: []fw.Target{{Host: "10.5.0.1"}}, NoPeerDNS: true}, 0,
 			network.Config{MAC: mac("52:54:00:00:00:01"), PCI: "0000:00:03.0", VLAN: 5, DHCP: true, Requested: addr("10.5.0.7"),
-				MTU: 1400, Hostname: "h", Peers: []netip.Addr{addr("10.5.0.1")}}},
+				MTU: 1400, Hostname: "h", DNS: []netip.Addr{addr("10.5.0.3")}, NoPeerDNS: true, Peers: []netip.Addr{addr("10.5.0.1")}}},
 		{"vlan= over bond=", &fw.Plan{NICs: []fw.NIC{{Index: -1, Name: "storage", DHCP: true, SetMAC: "02:00:00:00:00:07"}},
 			VLANs: []fw.VLAN{{Name: "other", ID: 9, Link: "eth0"}, {Name: "storage", ID: 7, Link: "bond0"}}, Bonds: []fw.Bond{bond}}, 0,
 			network.Config{Name: "bond0", VLAN: 7, VLANName: "storage", Bonds: bonds, DHCP: true, SetMAC: mac("02:00:00:00:00:07")}},

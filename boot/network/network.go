@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,14 +42,16 @@ type Config struct {
 	DHCP6     bool // DHCPv6; with RA only where that gives no address
 	LinkLocal bool // the IPv6 link-local address is enough
 
-	Address  []netip.Prefix // static, IPv4 or IPv6
-	Gateway  netip.Addr     // instead of the DHCP server's
-	Peers    []netip.Addr   // the portals: each gets a host route when nothing else leads to it
-	Routes   []Route        // more of them; those whose gateway is not on this link are left out
-	Narrow   bool           // no default route: the gateway serves the peers alone, each by a host route
-	Loose    bool           // another NIC is in the same subnet: each answers for its own address, and the peers go by this one
-	MTU      int            // 0: as it is, or as DHCP says
-	Hostname string         // sent in DHCP
+	Address   []netip.Prefix // static, IPv4 or IPv6
+	Gateway   netip.Addr     // instead of the DHCP server's
+	Peers     []netip.Addr   // the portals: each gets a host route when nothing else leads to it
+	Routes    []Route        // more of them; those whose gateway is not on this link are left out
+	Narrow    bool           // no default route: the gateway serves the peers alone, each by a host route
+	Loose     bool           // another NIC is in the same subnet: each answers for its own address, and the peers go by this one
+	MTU       int            // 0: as it is, or as DHCP says
+	Hostname  string         // sent in DHCP
+	DNS       []netip.Addr   // its own name servers
+	NoPeerDNS bool           // those that the network names are passed over
 
 	Requested   netip.Addr // the address that DHCP once gave to firmware; not valid: not known
 	VendorClass string     // sent in DHCP, option 60
@@ -85,15 +88,15 @@ type Result struct {
 	Below    []Part           // what it stands on: Ports, then Link
 	MTU      int
 	Address  []netip.Prefix
-	Gateway  netip.Addr // of the default route; not valid: none
-	Gateway6 netip.Addr // of router advertisements
-	Routes   []Route    // all of them but the kernel's own; one may stand twice
-	DNS      []netip.Addr
-	DHCP     bool    // its IPv4 address is leased
-	RA       bool    // router advertisements are listened to
-	Hostname string  // as DHCP says, else as in Config
-	Lease    *Lease  // nil without DHCP, and where the NIC had its address already
-	Lease6   *Lease6 // nil without DHCPv6, and so
+	Gateway  netip.Addr   // of the default route; not valid: none
+	Gateway6 netip.Addr   // of router advertisements
+	Routes   []Route      // all of them but the kernel's own; one may stand twice
+	DNS      []netip.Addr // Config's own before those that the network names
+	DHCP     bool         // its IPv4 address is leased
+	RA       bool         // router advertisements are listened to
+	Hostname string       // as DHCP says, else as in Config
+	Lease    *Lease       // nil without DHCP, and where the NIC had its address already
+	Lease6   *Lease6      // nil without DHCPv6, and so
 }
 
 // Part is an interface that a VLAN or a bond stands on.
@@ -263,6 +266,10 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 	if n != lowest {
 		res.Link, res.Below = lowest.name, append(res.Below, lowest.part())
 	}
+	if cfg.NoPeerDNS {
+		res.DNS = nil
+	}
+	res.DNS = append(slices.Clone(cfg.DNS), res.DNS...)
 	res.MTU, res.Address, res.Routes = n.mtu, n.addresses, n.routes
 	return res, nil
 }
