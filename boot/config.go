@@ -58,8 +58,8 @@ func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 	cfg := network.Config{
 		Name: nic.Name, PCI: nic.PCI, VLAN: nic.VLAN, DHCP: nic.DHCP, RA: nic.RA, DHCP6: nic.DHCP6, LinkLocal: nic.LinkLocal,
 		MTU: nic.MTU, Hostname: nic.Hostname, VendorClass: plan.VendorClass, DNS: nic.DNS, NoPeerDNS: plan.NoPeerDNS,
-		LinkTimeout: max(plan.Timeouts.Link, plan.Timeouts.Carrier), DHCPTimeout: plan.Timeouts.DHCP,
-		AutoTimeout: plan.Timeouts.Auto, DADTimeout: plan.Timeouts.DAD,
+		FindTimeout: plan.Timeouts.Link, LinkTimeout: max(plan.Timeouts.Up, plan.Timeouts.Carrier), DHCPTimeout: plan.Timeouts.DHCP,
+		AutoTimeout: plan.Timeouts.Auto, DADTimeout: plan.Timeouts.DAD, RouteTimeout: plan.Timeouts.Route,
 		Narrow: isNarrow(plan, index), Loose: sharesSubnet(plan, index),
 	}
 	if n := plan.Timeouts.Tries; n > 1 && cfg.DHCPTimeout < 24*time.Hour {

@@ -69,6 +69,7 @@ func merge(c *command, creds Credentials, f firmware, m machine) (*Plan, error) 
 	}
 
 	p.defaultIPv6()
+	p.beyondLink()
 
 	if len(p.Targets) > 0 || p.AskDHCP != "" {
 		for _, err := range f.errs {
@@ -247,6 +248,32 @@ func (p *Plan) defaultIPv6() {
 			n.Origin = n.origin()
 		}
 	}
+}
+
+// beyondLink has a NIC ask for IPv6 of which a table says no more than its
+// link-local address, as EDK2's does, though a target is beyond the link.
+func (p *Plan) beyondLink() {
+	for i := range p.NICs {
+		n := &p.NICs[i]
+		if n.Index < 0 || n.DHCP || !onlyLocal(n.Address) {
+			continue
+		}
+		for _, t := range p.Targets {
+			if a, err := netip.ParseAddr(t.Host); err == nil && a.Is6() && !a.IsLinkLocalUnicast() && (t.NIC == i || t.NIC < 0) {
+				n.RA, n.DHCP6 = true, true
+			}
+		}
+	}
+}
+
+// onlyLocal says that there are addresses, and that they are IPv6 link-local ones.
+func onlyLocal(list []netip.Prefix) bool {
+	for _, a := range list {
+		if a.Addr().Is4() || !a.Addr().IsLinkLocalUnicast() {
+			return false
+		}
+	}
+	return len(list) > 0
 }
 
 // netdev returns the interface that a target of the command line is bound to.

@@ -150,7 +150,7 @@ func TestIBFTFromOVMF(t *testing.T) {
 	noSecret(t, console, target)
 }
 
-// The table has the NIC's link-local address alone.
+// The table has the NIC's link-local address alone, and a router knows another.
 func TestIBFTFromOVMFWithIPv6(t *testing.T) {
 	s := newScene(t)
 	if !hasIPv6() {
@@ -159,7 +159,7 @@ func TestIBFTFromOVMFWithIPv6(t *testing.T) {
 	target := s.target()
 	portal := netip.AddrPortFrom(netip.MustParseAddr("fec0::2"), s.tgt(target))
 	report, console := s.boot(s.ovmf(Attempt{MAC: GuestMAC, Portal: portal, Target: target}))
-	shows(t, console, "iBFT (ACPI)")
+	shows(t, console, "iBFT (ACPI)", " fec0::5054:ff:fe12:3456/64 via fe80::2")
 	for name, want := range map[string]string{
 		"/etc/root-name": t.Name(),
 		"/sys/class/iscsi_connection/connection*/persistent_address": "fec0::2",

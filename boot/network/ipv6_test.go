@@ -492,7 +492,7 @@ func (w *world) router(ra []byte) {
 	w.check(err)
 	w.serve(conn, func(b []byte, _ net.Addr) {
 		if b[0] == 133 {
-			if _, err := conn.WriteTo(ra, &net.IPAddr{IP: net.IPv6linklocalallnodes, Zone: "far0"}); err != nil {
+			if _, err := conn.WriteTo(ra, &net.IPAddr{IP: net.IPv6linklocalallnodes, Zone: "far0"}); err != nil && !errors.Is(err, net.ErrClosed) {
 				w.t.Errorf("advertisement: %v", err)
 			}
 		}
@@ -517,7 +517,7 @@ func (w *world) server6(answer func(m *dhcpv6.Message) []*dhcpv6.Message) {
 			return
 		}
 		for _, a := range answer(m) {
-			if _, err := conn.WriteTo(a.ToBytes(), from); err != nil {
+			if _, err := conn.WriteTo(a.ToBytes(), from); err != nil && !errors.Is(err, net.ErrClosed) {
 				w.t.Errorf("answer: %v", err)
 			}
 		}

@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,10 +57,12 @@ type Config struct {
 	Requested   netip.Addr // the address that DHCP once gave to firmware; not valid: not known
 	VendorClass string     // sent in DHCP, option 60
 
-	LinkTimeout time.Duration // for the device and for the carrier, each; 0: 60 s
-	DHCPTimeout time.Duration // also for DHCPv6; 0: 60 s
-	AutoTimeout time.Duration // for router advertisements; 0: 60 s
-	DADTimeout  time.Duration // for duplicate address detection; 0: 60 s
+	FindTimeout  time.Duration // for the device; 0: 60 s
+	LinkTimeout  time.Duration // for its carrier; 0: 60 s
+	DHCPTimeout  time.Duration // also for DHCPv6; 0: 60 s
+	AutoTimeout  time.Duration // for router advertisements; 0: 60 s
+	DADTimeout   time.Duration // for duplicate address detection; 0: 60 s
+	RouteTimeout time.Duration // for a router's route to a peer, once the address is there; 0: 9 s
 
 	// KeepLink says that a failure leaves the link as it is: up, with its VLAN
 	// and its bond. Who tries again needs that, as a port of a switch that runs
@@ -114,13 +117,17 @@ type Part struct {
 type Lease struct {
 	Server        netip.Addr
 	Acquired      time.Time     // by this machine's clock, which may be wrong yet
-	Duration      time.Duration // 1<<32 - 1 seconds are for ever
+	Duration      time.Duration // may be Forever
 	Renew, Rebind time.Duration // T1 and T2 (RFC 2131, 4.4.5), from Acquired on
 	ClientID      []byte        // option 61 as it was sent
 	RootPath      string        // option 17
 	InitiatorName string        // option 203
 	Domain        string
 }
+
+// Forever is how long a lease without an end lasts (RFC 2131, 3.3; RFC 8415,
+// 7.7).
+const Forever = (1<<32 - 1) * time.Second
 
 // Progress hears what is going on. Wait is called when a wait begins that a
 // person may notice; done ends it.
@@ -137,11 +144,15 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	msg := e.NIC + ": " + e.Message
-	if e.Err == nil || errors.Is(e.Err, context.DeadlineExceeded) {
-		return msg // Message says how long already
+	what, hint, _ := strings.Cut(e.Message, "; check ")
+	what = e.NIC + ": " + what
+	if e.Err != nil && !errors.Is(e.Err, context.DeadlineExceeded) { // Message says how long already
+		what += ": " + e.Err.Error()
 	}
-	return msg + ": " + e.Err.Error()
+	if hint != "" {
+		what += "; check " + hint
+	}
+	return what
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -182,16 +193,8 @@ type nic struct {
 }
 
 func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err error) {
-	if cfg.LinkTimeout == 0 {
-		cfg.LinkTimeout = time.Minute
-	}
-	if cfg.DHCPTimeout == 0 {
-		cfg.DHCPTimeout = time.Minute
-	}
-	if end, ok := ctx.Deadline(); ok { // what is said of a wait is how long it really may take
-		cfg.LinkTimeout = min(cfg.LinkTimeout, time.Until(end))
-		cfg.DHCPTimeout = min(cfg.DHCPTimeout, time.Until(end))
-	}
+	cfg.FindTimeout = orMinute(ctx, cfg.FindTimeout)
+	cfg.DHCPTimeout = orMinute(ctx, cfg.DHCPTimeout)
 	n, err := h.base(ctx, &cfg, p)
 	defer func() {
 		if err != nil {
@@ -227,7 +230,7 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 	} else if err := n.raise(mac, cfg.MTU); err != nil {
 		return nil, err
 	}
-	if err := n.awaitCarrier(ctx, cfg.LinkTimeout); err != nil {
+	if err := n.awaitCarrier(ctx, &cfg); err != nil {
 		return nil, err
 	}
 	if cfg.Loose {
@@ -290,7 +293,7 @@ func (h host) lease4(ctx context.Context, n *nic, cfg *Config, res *Result) ([]r
 		return nil, err
 	}
 	if cfg.MTU == 0 {
-		if err := n.leasedMTU(ctx, a.mtu, cfg.LinkTimeout); err != nil {
+		if err := n.leasedMTU(ctx, a.mtu, cfg); err != nil {
 			return nil, err
 		}
 	}
