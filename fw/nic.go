@@ -105,6 +105,22 @@ func (c *command) defaultNIC(from string) NIC {
 // finishNICs finds the NICs that other words name, and puts the one of bootdev=
 // in front.
 func (c *command) finishNICs() {
+	byMAC := func(name *string) {
+		if mac := c.aliases[*name]; mac != "" {
+			*name = mac
+		}
+	}
+	for i := range c.vlans {
+		byMAC(&c.vlans[i].Link)
+	}
+	for i := range c.bonds {
+		for j := range c.bonds[i].Links {
+			byMAC(&c.bonds[i].Links[j])
+		}
+	}
+	for i := range c.routes {
+		byMAC(&c.routes[i].Interface)
+	}
 	for i := range c.nics {
 		n := &c.nics[i]
 		if n.Name == "" && n.MAC == "" && c.leader() != "" {
