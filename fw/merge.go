@@ -251,29 +251,21 @@ func (p *Plan) defaultIPv6() {
 }
 
 // beyondLink has a NIC ask for IPv6 of which a table says no more than its
-// link-local address, as EDK2's does, though a target is beyond the link.
+// link-local address, as EDK2's may, though a target is beyond the link.
 func (p *Plan) beyondLink() {
-	for i := range p.NICs {
-		n := &p.NICs[i]
-		if n.Index < 0 || n.DHCP || !onlyLocal(n.Address) {
+	for _, t := range p.Targets {
+		host, err := netip.ParseAddr(t.Host)
+		if err != nil || host.Is4() || host.IsLinkLocalUnicast() {
 			continue
 		}
-		for _, t := range p.Targets {
-			if a, err := netip.ParseAddr(t.Host); err == nil && a.Is6() && !a.IsLinkLocalUnicast() && (t.NIC == i || t.NIC < 0) {
+		for i := range p.NICs {
+			n := &p.NICs[i]
+			if (t.NIC == i || t.NIC < 0) && n.Index >= 0 && n.AddressFrom == n.From && // a table has one address
+				len(n.Address) > 0 && n.Address[0].Addr().Is6() && n.Address[0].Addr().IsLinkLocalUnicast() {
 				n.RA, n.DHCP6 = true, true
 			}
 		}
 	}
-}
-
-// onlyLocal says that there are addresses, and that they are IPv6 link-local ones.
-func onlyLocal(list []netip.Prefix) bool {
-	for _, a := range list {
-		if a.Addr().Is4() || !a.Addr().IsLinkLocalUnicast() {
-			return false
-		}
-	}
-	return len(list) > 0
 }
 
 // netdev returns the interface that a target of the command line is bound to.

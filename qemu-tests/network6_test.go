@@ -85,7 +85,7 @@ func TestTableLinkLocal(t *testing.T) {
 	table := s.wireTable(target, ibft.OriginStatic, "fe80::5054:ff:fe00:100/64")
 	table.Targets[0].IP = netip.MustParseAddr("2001:db8::1")
 	_, console := s.boot(s.byTable(s.cable(far.Segments[0], nil), table))
-	shows(t, console, "DHCPv6 RA fe80::5054:ff:fe00:100/64, from iBFT", ") "+slaac6+"/64 via fe80::1")
+	shows(t, console, "DHCPv6 RA fe80::5054:ff:fe00:100/64, from iBFT", ") "+slaac6+"/64 via fe80::")
 }
 
 // The wire tells that another machine has the machine's address: the boot ends

@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -233,6 +232,9 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 	if err := n.awaitCarrier(ctx, &cfg); err != nil {
 		return nil, err
 	}
+	if !kept {
+		p.Printf("%s has its link", n.name)
+	}
 	if cfg.Loose {
 		n.loosen(h.procfs)
 	}
@@ -272,7 +274,7 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 	if cfg.NoPeerDNS {
 		res.DNS = nil
 	}
-	res.DNS = append(slices.Clone(cfg.DNS), res.DNS...)
+	res.DNS = append(cfg.DNS[:len(cfg.DNS):len(cfg.DNS)], res.DNS...)
 	res.MTU, res.Address, res.Routes = n.mtu, n.addresses, n.routes
 	return res, nil
 }
