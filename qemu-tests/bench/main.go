@@ -107,7 +107,8 @@ func compare(what string, s sample, peerOnly bool, budget float64) error {
 
 // compareRest parts the time from link to address: until the link has its
 // carrier, and the protocol after that. What its round trips take says the peer
-// that asks when the link is up, give or take its own time.
+// that asks when the link is up, give or take its own time. The fastest rounds
+// are compared, as a busy machine only adds.
 func compareRest(down, carrier, up sample, peerOnly bool) error {
 	if peerOnly {
 		return nil
@@ -117,10 +118,10 @@ func compareRest(down, carrier, up sample, peerOnly bool) error {
 		rest = append(rest, down.own[i]-carrier.own[i])
 	}
 	fmt.Printf("%-44s %9.0f\n", "  of that, until the NIC has its carrier", median(carrier.own))
-	most := median(up.peer) + restBudget
-	fmt.Printf("%-44s %9.0f %9.0f %7s %7.0f\n", "  and from then on; ipconfig, link up", median(rest), median(up.peer), "", most)
-	if median(rest) > most {
-		return fmt.Errorf("from carrier to address: %.0f ms are over the budget of %.0f ms", median(rest), most)
+	fastest, peer := slices.Min(rest), slices.Min(up.peer)
+	fmt.Printf("%-44s %9.0f %9.0f %7s %4.0f ms\n", "  and from then on at best; ipconfig, link up", fastest, peer, "", peer+restBudget)
+	if fastest > peer+restBudget {
+		return fmt.Errorf("from carrier to address: %.0f ms are over the budget of %.0f ms", fastest, peer+restBudget)
 	}
 	return nil
 }
