@@ -5,7 +5,8 @@
 //     Debian's initramfs-tools with open-iscsi;
 //   - network: from a NIC that is down, and from one that is up, to its address by
 //     DHCP (in `rootlun network`, once the plan is read), against klibc's
-//     ipconfig, whose first request of a NIC that was down is lost;
+//     ipconfig, whose first request of a NIC that was down is lost; the former
+//     is parted at the moment when the link has its carrier;
 //   - login: from the start of `rootlun login` to the disk, against iscsistart.
 //
 // The times are the guest's own. It ends with code 1 when a ratio is over the
