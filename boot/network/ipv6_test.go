@@ -245,6 +245,9 @@ func TestDuplicateAddress(t *testing.T) {
 				before := w.state()
 				// Where the address of the prefix is free it may be used without the other.
 				_, err := w.up(Config{Name: "near0", RA: theirs == slaac, LinkLocal: theirs != slaac})
+				if err == nil && w.address(theirs).Flags&unix.IFA_F_DADFAILED == 0 {
+					t.Skip("the kernel did not see it: far0 does not answer for some time after its carrier came")
+				}
 				if err == nil || !strings.Contains(err.Error(), theirs+" is in use by another machine") {
 					t.Errorf("error %v", err)
 				}
