@@ -57,9 +57,9 @@ func peers(plan *fw.Plan, index int) (addrs []netip.Addr) {
 func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 	cfg := network.Config{
 		Name: nic.Name, PCI: nic.PCI, VLAN: nic.VLAN, DHCP: nic.DHCP, RA: nic.RA, DHCP6: nic.DHCP6, LinkLocal: nic.LinkLocal,
-		MTU: nic.MTU, Hostname: nic.Hostname, VendorClass: plan.VendorClass,
-		LinkTimeout: max(plan.Timeouts.Link, plan.Timeouts.Carrier), DHCPTimeout: plan.Timeouts.DHCP,
-		AutoTimeout: plan.Timeouts.Auto, DADTimeout: plan.Timeouts.DAD,
+		MTU: nic.MTU, Hostname: nic.Hostname, VendorClass: plan.VendorClass, DNS: nic.DNS, NoPeerDNS: plan.NoPeerDNS,
+		FindTimeout: plan.Timeouts.Link, LinkTimeout: max(plan.Timeouts.Up, plan.Timeouts.Carrier), DHCPTimeout: plan.Timeouts.DHCP,
+		AutoTimeout: plan.Timeouts.Auto, DADTimeout: plan.Timeouts.DAD, RouteTimeout: plan.Timeouts.Route,
 		Narrow: isNarrow(plan, index), Loose: sharesSubnet(plan, index),
 	}
 	if n := plan.Timeouts.Tries; n > 1 && cfg.DHCPTimeout < 24*time.Hour {
@@ -78,9 +78,15 @@ func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 	if !asked(nic.Gateway) {
 		cfg.Gateway = nic.Gateway
 	}
+	if nic.Name == "" && nic.MAC != "" {
+		cfg.MAC, _ = net.ParseMAC(nic.MAC)
+	}
 	for _, v := range plan.VLANs {
 		if nic.Name == v.Name {
 			cfg.Name, cfg.VLAN, cfg.VLANName = v.Link, v.ID, v.Name
+			if mac, err := net.ParseMAC(v.Link); err == nil {
+				cfg.Name, cfg.MAC = "", mac
+			}
 		}
 	}
 	for _, b := range plan.Bonds {
@@ -90,16 +96,13 @@ func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 		}
 		cfg.Bonds = append(cfg.Bonds, bond)
 	}
-	if nic.Name == "" && nic.MAC != "" {
-		cfg.MAC, _ = net.ParseMAC(nic.MAC)
-	}
 	if nic.SetMAC != "" {
 		cfg.SetMAC, _ = net.ParseMAC(nic.SetMAC)
 	}
 	for _, r := range plan.Routes {
 		// Without an interface it is tried on all NICs, and goes where its
 		// gateway is.
-		if r.Interface == nic.Name || r.Interface == "" && (r.Gateway.IsValid() || index <= 0) {
+		if r.Interface == nic.Name || r.Interface != "" && r.Interface == nic.MAC || r.Interface == "" && (r.Gateway.IsValid() || index <= 0) {
 			cfg.Routes = append(cfg.Routes, network.Route{Destination: r.Destination, Gateway: r.Gateway})
 		}
 	}

@@ -107,12 +107,19 @@ func describeNIC(r *network.Result) string {
 		s += " via " + r.Gateway6.String()
 	}
 	if r.Lease != nil {
-		s += fmt.Sprintf(", lease of %.4g h from %s", r.Lease.Duration.Hours(), r.Lease.Server)
+		s += fmt.Sprintf(", lease %s from %s", leaseTime(r.Lease.Duration), r.Lease.Server)
 	}
 	if r.Lease6 != nil && r.Lease6.Address.IsValid() {
-		s += fmt.Sprintf(", lease of %.4g h by DHCPv6", r.Lease6.Valid.Hours())
+		s += fmt.Sprintf(", lease %s by DHCPv6", leaseTime(r.Lease6.Valid))
 	}
 	return s
+}
+
+func leaseTime(d time.Duration) string {
+	if d == network.Forever {
+		return "for ever"
+	}
+	return fmt.Sprintf("of %.4g h", d.Hours())
 }
 
 func describeDisk(d session.Disk) string {

@@ -69,6 +69,7 @@ func merge(c *command, creds Credentials, f firmware, m machine) (*Plan, error) 
 	}
 
 	p.defaultIPv6()
+	p.beyondLink()
 
 	if len(p.Targets) > 0 || p.AskDHCP != "" {
 		for _, err := range f.errs {
@@ -245,6 +246,24 @@ func (p *Plan) defaultIPv6() {
 		if n := &p.NICs[i]; n.From == "default" && len(p.Targets) > 0 {
 			n.DHCP, n.RA, n.DHCP6 = false, true, true
 			n.Origin = n.origin()
+		}
+	}
+}
+
+// beyondLink has a NIC ask for IPv6 of which a table says no more than its
+// link-local address, as EDK2's may, though a target is beyond the link.
+func (p *Plan) beyondLink() {
+	for _, t := range p.Targets {
+		host, err := netip.ParseAddr(t.Host)
+		if err != nil || host.Is4() || host.IsLinkLocalUnicast() {
+			continue
+		}
+		for i := range p.NICs {
+			n := &p.NICs[i]
+			if (t.NIC == i || t.NIC < 0) && n.Index >= 0 && n.AddressFrom == n.From && // a table has one address
+				len(n.Address) > 0 && n.Address[0].Addr().Is6() && n.Address[0].Addr().IsLinkLocalUnicast() {
+				n.RA, n.DHCP6 = true, true
+			}
 		}
 	}
 }

@@ -234,12 +234,6 @@ func setNothing(_ *command, w word) error {
 	return err
 }
 
-// setLater takes note of a word that others understand and this does not yet.
-func setLater(c *command, w word) error {
-	c.warn(c.place, ": ", quote(w.name+"="+w.value), ": not supported yet; it has no effect")
-	return nil
-}
-
 // setParam reads rd.iscsi.param=NAME=VALUE; the value may stand in quotes.
 func setParam(c *command, w word) error {
 	name, value, ok := strings.Cut(w.value, "=")

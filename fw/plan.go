@@ -90,7 +90,7 @@ type NIC struct {
 type VLAN struct {
 	Name string
 	ID   uint16
-	Link string // interface name, or a bond's
+	Link string // interface name, also a bond's, or a MAC
 	From string
 }
 
@@ -107,7 +107,7 @@ type Bond struct {
 type Route struct {
 	Destination netip.Prefix
 	Gateway     netip.Addr // not valid: on the link
-	Interface   string     // empty: whichever reaches the gateway
+	Interface   string     // or a MAC; empty: whichever reaches the gateway
 	From        string
 }
 
