@@ -23,7 +23,11 @@ func TestRedirect(t *testing.T) {
 	for _, code := range []uint16{0x0101, 0x0102} {
 		t.Run(fmt.Sprintf("%04x", code), func(t *testing.T) {
 			second := targettest.New(t, targettest.Config{})
-			first := targettest.New(t, targettest.Config{Script: targettest.Redirect(code, second.Addr())})
+			first := targettest.New(t, targettest.Config{Script: func(a *targettest.Answer) {
+				if a.Connection < 3 {
+					targettest.Redirect(code, second.Addr())(a)
+				}
+			}})
 			k, in := newFakeKernel(t)
 			var notes []string
 			in.note = func(s string) { notes = append(notes, s) }
@@ -59,6 +63,9 @@ func TestRedirect(t *testing.T) {
 			}
 			if first.Connections() != 2 || second.Connections() != 2 {
 				t.Errorf("%d and %d connections, want 2 and 2", first.Connections(), second.Connections())
+			}
+			if err := s.Reconnect(t.Context()); err != nil || s.Portal != cfg.Portal {
+				t.Errorf("when nobody sends us on any more: %v, logged in at %v", err, s.Portal)
 			}
 			// F1, F2: the login after a loss is of the same session to the target.
 			for _, m := range append(first.Logins(), second.Logins()...) {

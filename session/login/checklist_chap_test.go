@@ -125,7 +125,7 @@ func TestChecklistCHAP(t *testing.T) {
 	})
 	t.Run("C4 CHAP_C", func(t *testing.T) {
 		for _, v := range []string{
-			"", "0", "0x", "0X", "0b", "0x1", "0xabc", "0xzz", "abcd", "0c00", "1x00", "0b!", "0bYQ", "0bYQ=", "0bYR==", "0bYQ==YQ==", "Reject",
+			"", "0", "0x", "0X", "0b", "0x1", "0xabc", "0xzz", "abcd", "0c00", "1x00", "0b!", "0bYQ", "0bYQ=", "0bYR==", "0bYQ==YQ==", "0b\n", "0b\r\n\n", "Reject",
 			"0x" + strings.Repeat("00", 1025), "0b" + strings.Repeat("AAAA", 341) + "AAA=", "0x" + strings.Repeat("0", 8000),
 		} {
 			bad[auth](t, "bad CHAP_C", with(oneWay(), set(2, "CHAP_C", v)))
