@@ -53,11 +53,8 @@ var records = []record{
 	{"node.session.err_timeo.lu_reset_timeout", seconds(0, func(c *Config) *time.Duration { return &c.Timers.LUReset })},
 	{"node.session.err_timeo.tgt_reset_timeout", seconds(0, func(c *Config) *time.Duration { return &c.Timers.TargetReset })},
 
-	{"node.session.initial_login_retry_max", func(c *Config, v string) error {
-		n, err := number(v, 0, 1<<31-1)
-		if err == nil {
-			c.Retries = int(n)
-		}
+	{"node.session.initial_login_retry_max", func(_ *Config, v string) error {
+		_, err := number(v, 0, maxSeconds) // who calls Login again counts
 		return err
 	}},
 

@@ -43,7 +43,7 @@ func TestSet(t *testing.T) {
 			c.Timers.Replacement = 0
 			c.Warnings = []string{"node.session.timeo.replacement_timeout: the root's I/O fails as soon as its connection is lost"}
 		}},
-		{"node.session.initial_login_retry_max", "8", func(c *Config) { c.Retries = 8 }},
+		{"node.session.initial_login_retry_max", "8", func(*Config) {}},
 		{"node.session.initial_login_retry_max", "-1", nil},
 		{"node.session.timeo.replacement_timeout", "4294967296", nil},
 		{"node.conn[0].timeo.noop_out_interval", "5", func(c *Config) { c.Timers.NoopInterval = 5 * time.Second }},

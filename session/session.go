@@ -32,7 +32,6 @@ type Config struct {
 	MaxXmitDataSegmentLength uint32
 
 	Timers     Timers
-	Retries    int    // node.session.initial_login_retry_max, for who calls Login again; negative: not given
 	CmdsMax    uint16 // node.session.cmds_max
 	QueueDepth uint16 // node.session.queue_depth
 	TCPWindow  int    // node.conn[0].tcp.window_size, bytes: SO_RCVBUF and SO_SNDBUF; 0: the kernel's tuning
@@ -77,7 +76,6 @@ func Default() Config {
 			Login:       15 * time.Second,
 			FastAbort:   true,
 		},
-		Retries:    -1,
 		CmdsMax:    128,
 		QueueDepth: 32,
 		// open-iscsi asks for 512 KiB, which net.core.rmem_max usually cuts. Such
