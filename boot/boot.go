@@ -101,6 +101,9 @@ func readPlan(c *Console, load func(module string) error, settled <-chan struct{
 		plan, err = fw.Read(sources)
 	}
 	if plan != nil {
+		if err == nil {
+			err = CheckParams(plan)
+		}
 		for _, w := range plan.Warnings {
 			c.Printf("warning: %s", w)
 		}

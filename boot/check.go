@@ -193,6 +193,7 @@ func (c *checker) target(ctx context.Context, v *verdicts, t *fw.Target) {
 		v.fail(what, err.Error())
 		return
 	}
+	cfg.Resolve = c.lookup
 	nic, via, err := c.route(cfg.Portal.Addr())
 	switch {
 	case err != nil:

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -31,7 +32,26 @@ func sessionConfig(plan *fw.Plan, t fw.Target) (session.Config, error) {
 			return cfg, &configError{fmt.Errorf("rd.iscsi.param: %w", err)}
 		}
 	}
+	if cfg.CHAP != nil { // it is nobody else's
+		cfg.CHAP.Optional = plan.AuthOptional
+	}
 	return cfg, nil
+}
+
+// CheckParams sees to what rd.iscsi.param says before a session needs it: of
+// what is not supported it adds warnings to the plan, of what is wrong it
+// returns all errors.
+func CheckParams(plan *fw.Plan) (err error) {
+	cfg := session.Default()
+	for _, p := range plan.Params {
+		if bad := cfg.Set(p.Name, p.Value); bad != nil {
+			err = errors.Join(err, fmt.Errorf("rd.iscsi.param: %w", bad))
+		}
+	}
+	for _, w := range cfg.Warnings {
+		plan.Warnings = append(plan.Warnings, "rd.iscsi.param: "+w)
+	}
+	return err
 }
 
 func loginCHAP(c fw.CHAP) *login.CHAP {

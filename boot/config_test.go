@@ -79,6 +79,50 @@ func TestNetworkConfig(t *testing.T) {
 	}
 }
 
+func TestSessionConfig(t *testing.T) {
+	target := fw.Target{Name: "iqn.b", Host: "192.0.2.1", Port: 3260, CHAP: &fw.CHAP{Username: "me", Password: "secret-of-mine"}}
+	for _, tt := range []struct {
+		name     string
+		plan     fw.Plan
+		chap     *fw.CHAP
+		optional bool // and there are credentials
+	}{
+		{"credentials are held to", fw.Plan{}, target.CHAP, false},
+		{"rd.rootlun.auth=optional", fw.Plan{AuthOptional: true}, target.CHAP, true},
+		{"with rd.iscsi.param's credentials", fw.Plan{AuthOptional: true, Params: []fw.Param{{Name: "node.session.auth.username", Value: "you"}}}, nil, true},
+		{"without any", fw.Plan{AuthOptional: true}, nil, false},
+	} {
+		target.CHAP = tt.chap
+		cfg, err := sessionConfig(&tt.plan, target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := cfg.CHAP != nil && cfg.CHAP.Optional; got != tt.optional {
+			t.Errorf("%s: optional is %v", tt.name, got)
+		}
+	}
+	if _, err := sessionConfig(&fw.Plan{Params: []fw.Param{{Name: "node.session.queue_depth", Value: "0"}}}, target); err == nil || canPass(err) {
+		t.Errorf("a wrong setting: %v", err)
+	}
+}
+
+func TestCheckParams(t *testing.T) {
+	plan := &fw.Plan{Warnings: []string{"before"}, Params: []fw.Param{
+		{Name: "node.session.nr_sessions", Value: "4"}, {Name: "node.session.queue_depth", Value: "0"},
+		{Name: "node.session.auth.pasword", Value: "open-sesame"}, {Name: "iface.mtu", Value: "9000"}, {Name: "node.session.cmds_max", Value: "64"},
+	}}
+	err := CheckParams(plan)
+	want := []string{"before", `rd.iscsi.param: node.session.nr_sessions: only 1 is supported, and "4" has no effect`,
+		"rd.iscsi.param: iface.mtu: this setting is not supported, and has no effect"}
+	if d := cmp.Diff(want, plan.Warnings); d != "" {
+		t.Errorf("warnings (-want +got):\n%s", d)
+	}
+	const wrong = "rd.iscsi.param: node.session.queue_depth = \"0\": want a number from 1 to 1024\nrd.iscsi.param: node.session.auth.pasword: this setting is not supported"
+	if err == nil || err.Error() != wrong {
+		t.Errorf("got %v\nwant %s", err, wrong)
+	}
+}
+
 func TestNICFrom(t *testing.T) {
 	for want, n := range map[string]fw.NIC{
 		"iBFT (ACPI)":                     {From: "iBFT (ACPI)", AddressFrom: "iBFT (ACPI)"},

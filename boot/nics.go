@@ -396,6 +396,7 @@ func (n *nicSet) sessionConfig(t fw.Target) (session.Config, fw.Root, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	cfg, err := sessionConfig(n.plan, t)
+	cfg.Resolve = n.resolve
 	return cfg, n.plan.Root, err
 }
 

@@ -97,6 +97,9 @@ func Login(ctx context.Context, c *Console, cfg session.Config, lun uint64) (ses
 		return session.Disk{}, err
 	}
 	defer initiator.Close()
+	cfg.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+		return resolve(ctx, os.DirFS("/"), &fw.Plan{}, nil, host)
+	}
 	_, disk, err := logIn(ctx, c, initiator, cfg, fw.Target{LUN: ibft.LUNFromUint64(lun)}, fw.Root{})
 	return disk, err
 }
@@ -169,7 +172,7 @@ func (e *configError) Unwrap() error { return e.error }
 
 func authentication(s *session.Session) string {
 	switch {
-	case s.Config.CHAP == nil:
+	case s.Config.CHAP == nil, s.Algorithm == 0: // the second: it was optional
 		return "no authentication"
 	case s.Config.CHAP.SecretIn != "":
 		return "mutual CHAP, " + s.Algorithm.String()

@@ -112,6 +112,8 @@ func TestRootAndRest(t *testing.T) {
 		{"rd.iscsi.login_retry_max=5 rd.iscsi.param=node.session.initial_login_retry_max=2", func(p *Plan) {
 			p.Params = []Param{{"node.session.initial_login_retry_max", "2"}}
 		}},
+		{"rd.rootlun.auth=optional", func(p *Plan) { p.AuthOptional = true }},
+		{"rd.rootlun.auth=optional rd.rootlun.auth=required", func(p *Plan) {}},
 		{"rd.net.timeout.iflink=1 rd.net.timeout.ifup=2 rd.net.timeout.carrier=3 rd.net.timeout.route=4 " +
 			"rd.net.timeout.dhcp=5 rd.net.timeout.ipv6dad=6 rd.net.timeout.ipv6auto=7", func(p *Plan) {
 			p.Timeouts = Timeouts{Link: 1, Up: 2, Carrier: 3, Route: 4, DHCP: 5, DAD: 6, Auto: 7}

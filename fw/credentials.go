@@ -75,6 +75,33 @@ func (h CHAP) check() error {
 	return nil
 }
 
+// setAuth reads rd.rootlun.auth=.
+func setAuth(c *command, w word) error {
+	c.authOptional = w.value == "optional"
+	if !c.authOptional && w.value != "required" {
+		return errors.New("that is neither optional nor required")
+	}
+	return nil
+}
+
+// minSecret is how many bytes a secret should have: 96 bits (RFC 7143, 9.2.1).
+const minSecret = 12
+
+// Weak warns of a secret that is too short; empty: there is none such. Any
+// length is taken all the same.
+func (h CHAP) Weak() string {
+	whose := ""
+	switch {
+	case h.Password != "" && len(h.Password) < minSecret:
+		whose = h.Username
+	case h.PasswordIn != "" && len(h.PasswordIn) < minSecret:
+		whose = cmp.Or(h.UsernameIn, "the target")
+	default:
+		return ""
+	}
+	return h.From + ": the CHAP secret of " + whose + " is shorter than the 12 bytes that RFC 7143 (9.2.1) asks for"
+}
+
 const (
 	credentialsMost = 64 << 10 // bytes of a file
 	credentialsForm = "NAME = VALUE, such as node.session.auth.password = SECRET; username, username_in and password_in are the others"

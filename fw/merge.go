@@ -121,6 +121,8 @@ func newPlan(c *command, f firmware) *Plan {
 		Failure:     c.failure,
 		Timeouts:    c.timeouts,
 		Warnings:    slices.Concat(c.warnings, f.warnings),
+
+		AuthOptional: c.authOptional,
 	}
 }
 
@@ -167,6 +169,9 @@ func (p *Plan) add(t Target, own bool) error {
 	t.CHAP = nil
 	if !h.empty() {
 		t.CHAP = &h
+	}
+	if weak := h.Weak(); weak != "" && !slices.Contains(p.Warnings, weak) {
+		p.Warnings = append(p.Warnings, weak)
 	}
 	p.addTarget(t)
 	return nil

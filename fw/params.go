@@ -55,6 +55,7 @@ func parameters() []parameter {
 			setNumber(func(c *command) *string { return &c.retries })},
 		{"rd.iscsi.transport", "", "rd.iscsi.transport=tcp", nil, setTransport},
 		{"rd.rootlun.credentials", "", "rd.rootlun.credentials=/PATH/TO/FILE or =NAME", nil, setCredentials},
+		{"rd.rootlun.auth", "", "rd.rootlun.auth=optional or =required", nil, setAuth},
 		// dracut's switches for what is done here in any case.
 		{"rd.iscsi.ibft", "", "rd.iscsi.ibft=1", nil, setIBFT},
 		{"rd.rootlun.ibft", "", "rd.rootlun.ibft=lenient", nil, setLenient},

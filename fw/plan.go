@@ -44,6 +44,10 @@ type Plan struct {
 	Timeouts    Timeouts
 	Warnings    []string
 
+	// AuthOptional is rd.rootlun.auth=optional: a target that wants no
+	// authentication is taken without, though there are credentials.
+	AuthOptional bool
+
 	// AskDHCP says that no source names the target, and that DHCP is to: the
 	// plan is whole only after Lease. It is the word that asks for it,
 	// "root=dhcp"; empty otherwise.

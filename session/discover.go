@@ -43,8 +43,9 @@ const (
 
 // Discover asks the portal of cfg which targets it has (SendTargets, RFC 7143,
 // appendix C), over a TCP connection of its own: the kernel has no part in it.
-// Of cfg it uses InitiatorName, Portal, Interface, CHAP and Timers.Login, which
-// bounds it all. Redirects are followed. Its errors are *OpError.
+// Of cfg it uses InitiatorName, Portal, Interface, CHAP, Resolve, Note and
+// Timers.Login, which bounds it all. Redirects are followed. Its errors are
+// *OpError.
 func Discover(ctx context.Context, cfg Config) ([]TargetRecord, error) {
 	d := &discovery{cfg: cfg, portal: cfg.Portal, start: time.Now()}
 	d.cfg.TargetName = "discovery" // what errors call it
@@ -102,36 +103,38 @@ func (d *discovery) logIn(ctx context.Context) (*os.File, *login.Result, error) 
 	if _, err := unix.Getrandom(isid[1:], 0); err != nil {
 		return nil, nil, d.failed(opLogin, err)
 	}
+	way := route{portal: d.portal, note: d.cfg.Note}
+	if way.note == nil {
+		way.note = func(string) {}
+	}
 	chap := d.cfg.CHAP
-	for redirects := 0; ; {
-		sock, err := dial(ctx, d.portal, d.cfg.Interface, d.cfg.TCPWindow)
+	sock, err := dial(ctx, d.portal, d.cfg.Interface, d.cfg.TCPWindow)
+	for {
 		if err != nil {
 			return nil, nil, d.failed("connect", err)
 		}
-		result, err := login.Login(ctx, &pdu.Stream{ReadWriter: sock}, login.Config{
-			InitiatorName: d.cfg.InitiatorName, Discovery: true, ISID: isid, CHAP: chap, Offer: offer,
+		result, failure := login.Login(ctx, &pdu.Stream{ReadWriter: sock}, login.Config{
+			InitiatorName: d.cfg.InitiatorName, Discovery: true, ISID: isid, CHAP: chap, Offer: offer, CheckTag: true,
 		})
-		if err == nil {
+		if failure == nil {
+			if chap != nil && result.Algorithm == 0 {
+				way.note(unasked + d.portal.String())
+			}
 			return sock, result, nil
 		}
 		sock.Close()
 		var moved *login.RedirectError
 		switch {
-		case errors.As(err, &moved) && redirects < maxRedirects:
-			redirects++
-			next, addrErr := redirectPortal(moved, d.portal)
-			if addrErr != nil {
-				return nil, nil, d.failed("follow redirect", errors.Join(addrErr, err))
+		case errors.As(failure, &moved):
+			if sock, err = way.follow(ctx, &d.cfg, moved); err != nil {
+				return nil, nil, d.failed(opFollow+moved.Address, err)
 			}
-			d.portal = next
-		case moved != nil:
-			return nil, nil, d.failed(opLogin, fmt.Errorf("gave up after %d redirects: %w", maxRedirects, err))
-		case login.RetryMD5(err) && chap != nil:
-			md5 := *chap
-			md5.Algorithms = []login.Algorithm{login.MD5}
-			chap = &md5
+			d.portal = way.portal
+		case login.RetryMD5(failure) && chap != nil:
+			chap = chap.MD5Alone()
+			sock, err = dial(ctx, d.portal, d.cfg.Interface, d.cfg.TCPWindow)
 		default:
-			return nil, nil, d.failed(opLogin, err)
+			return nil, nil, d.failed(opLogin, failure)
 		}
 	}
 }

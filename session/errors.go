@@ -13,7 +13,14 @@ import (
 // ErrNoLUN says that the target has no such logical unit, or none that is a disk.
 var ErrNoLUN = errors.New("the target has no such logical unit")
 
-const opLogin = "log in"
+const (
+	opLogin  = "log in"
+	opFollow = "follow its redirect to "
+)
+
+// unasked warns of a login without authentication to the portal that follows,
+// though there are credentials.
+const unasked = "warning: authentication is optional, and not asked for by "
 
 // OpError is a step of a session that failed. It wraps the cause: the kernel's
 // answer (*kernel.OpError, unix.Errno), the connection's end (kernel.ConnError),

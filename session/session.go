@@ -9,7 +9,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -26,11 +25,25 @@ type Config struct {
 	Portal        netip.AddrPort // may carry a zone
 	Interface     string         // the NIC to leave by (SO_BINDTODEVICE); empty: the kernel's choice
 	CHAP          *login.CHAP    // nil: none
+	NeedCHAP      bool           // node.session.auth.authmethod=CHAP: no login without credentials
 	Offer         login.Params
-	Timers        Timers
-	CmdsMax       uint16 // node.session.cmds_max
-	QueueDepth    uint16 // node.session.queue_depth
-	TCPWindow     int    // node.conn[0].tcp.window_size, bytes: SO_RCVBUF and SO_SNDBUF; 0: the kernel's tuning
+	// MaxXmitDataSegmentLength is node.conn[0].iscsi.MaxXmitDataSegmentLength, in
+	// bytes; 0: what the target declares, which is the most in any case.
+	MaxXmitDataSegmentLength uint32
+
+	Timers     Timers
+	CmdsMax    uint16 // node.session.cmds_max
+	QueueDepth uint16 // node.session.queue_depth
+	TCPWindow  int    // node.conn[0].tcp.window_size, bytes: SO_RCVBUF and SO_SNDBUF; 0: the kernel's tuning
+
+	// Resolve returns the addresses of a host, at least one, those to try first in
+	// front. It is for a target that sends us to a name; nil: that is an error.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Note hears what Discover does beyond the plain way; nil: nobody. Of a login
+	// the Initiator's hears.
+	Note func(string)
+
+	Warnings []string // what Set took, and could not do
 }
 
 // Timers holds the node.*.timeo settings. They reach the kernel in whole seconds.
@@ -74,17 +87,20 @@ func Default() Config {
 
 // check finds what would only fail later, and worse.
 func (c Config) check() error {
+	bad := ""
 	switch {
 	case c.InitiatorName == "":
-		return errors.New("no initiator name is given")
+		bad = "no initiator name is given"
 	case c.TargetName == "":
-		return errors.New("no target name is given")
+		bad = "no target name is given"
 	case !c.Portal.IsValid() || c.Portal.Port() == 0:
-		return errors.New("no portal is given")
+		bad = "no portal is given"
 	case c.Timers.Login <= 0:
-		return errors.New("the login timeout is not positive")
+		bad = "the login timeout is not positive"
+	default:
+		return nil
 	}
-	return nil
+	return &login.ConfigError{Reason: bad}
 }
 
 // Initiator is the way to the kernel's iscsi_tcp. Several goroutines may open,

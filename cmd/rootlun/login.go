@@ -52,6 +52,9 @@ func runLogin(args []string, stdout, stderr io.Writer) int {
 			return login.fail(stderr, 2, err)
 		}
 	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintf(stderr, "rootlun login: warning: %s\n", w)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	disk, err := boot.Login(ctx, boot.NewConsole(stderr, start), cfg, lun)

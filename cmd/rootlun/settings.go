@@ -37,6 +37,9 @@ func readCredentials(cfg *session.Config, path string, stderr io.Writer) error {
 	if h == (fw.CHAP{}) {
 		return nil
 	}
+	if weak := h.Weak(); weak != "" {
+		cfg.Warnings = append(cfg.Warnings, weak)
+	}
 	var chap login.CHAP
 	if cfg.CHAP != nil { // --param has digests, say
 		chap = *cfg.CHAP

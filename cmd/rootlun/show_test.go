@@ -199,7 +199,11 @@ func TestShowInputs(t *testing.T) {
 			}},
 		"a mistake beside a target": {args: []string{"--root", tree, "--cmdline", "rd.iscsi.initator=x netroot=iscsi:192.0.2.1::::" + iqnA}, code: 1,
 			portal: "192.0.2.1:3260", errors: "rd.iscsi.initator"},
-		"a setting that is none":   {args: []string{"--root", tree, "--cmdline", "rd.iscsi.param=node.foo=1 netroot=iscsi:192.0.2.1::::" + iqnA}, code: 1, portal: "192.0.2.1:3260", errors: "node.foo: this setting is not supported"},
+		"a setting that is none": {args: []string{"--root", tree, "--cmdline", "rd.iscsi.param=foo=1 netroot=iscsi:192.0.2.1::::" + iqnA}, code: 1, portal: "192.0.2.1:3260", errors: "foo: this setting is not supported"},
+		"a setting of no effect": {args: []string{"--root", tree, "--cmdline", "rd.iscsi.param=node.foo=1 netroot=iscsi:192.0.2.1::::" + iqnA}, portal: "192.0.2.1:3260",
+			check: func(p plan) bool {
+				return slices.Contains(p.Warnings, "rd.iscsi.param: node.foo: this setting is not supported, and has no effect")
+			}},
 		"DHCP is to name it":       {args: []string{"--root", tree, "--cmdline", "root=dhcp ip=dhcp"}, check: func(p plan) bool { return len(p.Targets) == 0 }},
 		"what DHCP says":           {args: []string{"--root", tree, "--cmdline", "root=dhcp ip=dhcp", "--dhcp", "root-path=iscsi:192.0.2.9:::1:" + iqnA, "--dhcp", "host-name=n7"}, portal: "192.0.2.9:3260", check: func(p plan) bool { return p.NICs[0].Hostname == "n7" && p.Targets[0].NIC == p.NICs[0].Index }},
 		"what DHCP says is wrong":  {args: []string{"--root", tree, "--cmdline", "root=dhcp ip=dhcp", "--dhcp", "root-path=iscsi:x"}, code: 1, errors: "DHCP"},
