@@ -3,6 +3,7 @@ package boot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -121,8 +122,8 @@ func TestPathsEndWhenNoneCanPass(t *testing.T) {
 		most  time.Duration
 	}{
 		{"a bad parameter", &login.ConfigError{}, time.Hour, 0, 0, 0},
-		{"no LUN, and little time", session.ErrNoLUN, 10 * time.Second, 0, 0, 0},
-		{"no LUN, until it is there", session.ErrNoLUN, 0, 3, 45 * time.Second, 75 * time.Second},
+		{"a closed door, and little time", &login.StatusError{Class: 2, Detail: 2}, 10 * time.Second, 0, 0, 0},
+		{"a closed door, until it opens", &login.StatusError{Class: 2, Detail: 2}, 0, 3, 45 * time.Second, 76 * time.Second},
 		{"a secret, until it is right", &login.StatusError{Class: 2, Detail: 1}, 24 * time.Hour, 10, 200 * time.Second, 340 * time.Second},
 		{"a target that starts", &login.StatusError{Class: 2, Detail: 3}, 0, 20, 60 * time.Second, 100 * time.Second},
 	} {
@@ -266,23 +267,18 @@ func TestStateOfAttached(t *testing.T) {
 	}
 }
 
-func TestWhenAgain(t *testing.T) {
+func TestPace(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
-		want again
+		want session.Pace
 	}{
-		{unix.ECONNREFUSED, soon},
-		{context.DeadlineExceeded, soon},
-		{&session.OpError{Op: "log in", Err: &login.StatusError{Class: 3, Detail: 1}}, soon},
-		{&session.OpError{Op: "log in", Err: &login.StatusError{Class: 2, Detail: 3}}, soon},
-		{&session.OpError{Op: "log in", Err: &login.StatusError{Class: 2, Detail: 2}}, slowly},
-		{&login.AuthError{}, slowly},
-		{&login.ProtocolError{}, slowly},
-		{session.ErrNoLUN, slowly},
-		{&login.ConfigError{}, never},
-		{&configError{errors.New("no such NIC")}, never},
+		{&session.OpError{Op: "log in", Err: &login.StatusError{Class: 2, Detail: 3}}, session.Normally},
+		{&session.OpError{Op: "log in", Err: &login.StatusError{Class: 2, Detail: 2}}, session.Slowly},
+		{&login.ConfigError{}, session.Never},
+		{fmt.Errorf("%w", &configError{errors.New("no such NIC")}), session.Never},
+		{errors.Join(errors.New("no such NIC"), &configError{context.DeadlineExceeded}), session.Never},
 	} {
-		if got := whenAgain(tt.err); got != tt.want {
+		if got := pace(tt.err); got != tt.want {
 			t.Errorf("%T %v: %v", tt.err, tt.err, got)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -14,22 +13,12 @@ import (
 
 	"github.com/rootlun/rootlun/fw"
 	"github.com/rootlun/rootlun/session"
-	"github.com/rootlun/rootlun/session/login"
 )
 
 // DefaultTimeout bounds what is not for a root: rootlun network, and the way to
 // a disk that rd.rootlun.fallback= has a substitute for. For a root there is no
 // end, but what rd.rootlun.timeout= or rd.iscsi.login_retry_max= sets.
 const DefaultTimeout = 180 * time.Second
-
-// Attempts are retryFirst apart at first, and the pause doubles up to retryMost;
-// where somebody has to act first it is retrySlow. All give or take a quarter:
-// machines that lost the same target must not ask for it in step.
-const (
-	retryFirst = 100 * time.Millisecond
-	retryMost  = 5 * time.Second
-	retrySlow  = 30 * time.Second
-)
 
 // pathGrace is how long a way is waited for when another is there already.
 const pathGrace = 2 * time.Second
@@ -202,17 +191,16 @@ func (p *paths) sameDisk(w way) bool {
 
 // follow makes attempts until the disk is there, none can succeed, or ctx ends.
 func (p *paths) follow(ctx context.Context, i int, t fw.Target) {
-	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+	for backoff := (session.Backoff{}); ; {
 		path, err := p.try(ctx, t, p.wait)
-		next := pause
-		if whenAgain(err) == slowly {
-			next = retrySlow
+		pause := backoff.Next()
+		if pace(err) == session.Slowly {
+			pause = session.Jitter(session.SlowPause)
 		}
-		next += rand.N(next/2) - next/4
-		if again := p.note(ctx, i, path, err, next); !again {
+		if again := p.note(ctx, i, path, err, pause); !again {
 			return
 		}
-		timer := time.NewTimer(next)
+		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -228,9 +216,9 @@ func (p *paths) follow(ctx context.Context, i int, t fw.Target) {
 // note takes note of what came of an attempt, and says whether to make another
 // after that pause.
 func (p *paths) note(ctx context.Context, i int, path *Path, err error, pause time.Duration) (again bool) {
-	when := whenAgain(err)
-	if end, ok := ctx.Deadline(); ok && when == slowly && time.Until(end) < pause {
-		when = never // before that
+	when := pace(err)
+	if end, ok := ctx.Deadline(); ok && when == session.Slowly && time.Until(end) < pause {
+		when = session.Never // before that
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -239,16 +227,16 @@ func (p *paths) note(ctx context.Context, i int, path *Path, err error, pause ti
 		w.tries++
 	}
 	w.path = path
-	again = err != nil && when != never && ctx.Err() == nil
-	w.ended, w.slow = !again, when == slowly
+	again = err != nil && when != session.Never && ctx.Err() == nil
+	w.ended, w.slow = !again, when == session.Slowly
 	news := w.err == nil || err != nil && cause(err) != cause(w.err)
 	if err != nil && (w.err == nil || ctx.Err() == nil) { // else why it failed before says more
 		w.err = err
 	}
 	switch {
 	case err == nil || !news || ctx.Err() != nil || p.chosen: // the screen at the end says it
-	case again && when == slowly:
-		p.console.Printf("%v; trying again every %.0f s", err, retrySlow.Seconds())
+	case again && when == session.Slowly:
+		p.console.Printf("%v; trying again every %.0f s", err, session.SlowPause.Seconds())
 	case again:
 		p.console.Printf("%v; trying again", err)
 	case len(p.ways) > 1:
@@ -335,34 +323,13 @@ func (p *paths) finish(grace time.Duration) (all []*Path) {
 	return all
 }
 
-// again is when to make another attempt.
-type again int
-
-const (
-	soon   again = iota // it may pass by itself
-	slowly              // when somebody has done something, on the target or here
-	never               // this machine would do the same again
-)
-
-// whenAgain classes a failure.
-func whenAgain(err error) again {
-	var refused *login.StatusError
-	var auth *login.AuthError
-	var protocol *login.ProtocolError
-	var offer *login.ConfigError
+// pace says at what pace to try again after err.
+func pace(err error) session.Pace {
 	var config *configError
-	switch {
-	case errors.As(err, &offer), errors.As(err, &config):
-		return never
-	case errors.As(err, &refused):
-		if refused.Temporary() || errors.Is(err, login.ErrTargetNotFound) { // it may still be starting
-			return soon
-		}
-		return slowly
-	case errors.As(err, &auth), errors.As(err, &protocol), errors.Is(err, session.ErrNoLUN):
-		return slowly
+	if errors.As(err, &config) {
+		return session.Never
 	}
-	return soon
+	return session.Retry(err)
 }
 
 // cause is what went wrong, without the times, which differ at each attempt.

@@ -76,13 +76,13 @@ func TestTranscripts(t *testing.T) {
 	var g *tgtd
 	if *update {
 		g = startTGT(t)
-		g.run("--op new --mode account --user node --password " + secret)
+		g.Run("--op new --mode account --user node --password " + secret)
 		for _, tid := range []string{"1", "2", "5"} {
-			g.target(tid)
+			g.Target(tid)
 		}
-		g.run("--op bind --mode account --user node --tid 2")
+		g.Run("--op bind --mode account --user node --tid 2")
 		for name, value := range map[string]string{"RedirectAddress": "fec0::99", "RedirectPort": "3360", "RedirectReason": "Temporary"} {
-			g.run("--op update --mode target --tid 5 --name " + name + " --value " + value)
+			g.Run("--op update --mode target --tid 5 --name " + name + " --value " + value)
 		}
 	}
 	chap := func(a ...login.Algorithm) *login.CHAP {
@@ -111,12 +111,12 @@ func TestTranscripts(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			cfg := login.Config{
-				InitiatorName: targettest.InitiatorName, TargetName: tgtName(tt.tid), ISID: [6]byte{0, 2, 0x3d, 0, 0, 1},
+				InitiatorName: targettest.InitiatorName, TargetName: targettest.TGTName(tt.tid), ISID: [6]byte{0, 2, 0x3d, 0, 0, 1},
 				Offer: login.DefaultParams(), CHAP: tt.chap, CheckTag: true,
 			}
 			file := filepath.Join("testdata", tt.name+".txt")
 			if *update {
-				r := &recorder{Conn: targettest.Dial(t, g.portal)}
+				r := &recorder{Conn: targettest.Dial(t, g.Portal)}
 				_, _ = login.Login(ctx, r, cfg)
 				if err := os.WriteFile(file, r.Bytes(), 0o644); err != nil {
 					t.Fatal(err)
