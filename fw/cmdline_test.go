@@ -212,7 +212,7 @@ func TestErrors(t *testing.T) {
 		{disk + "rootfstype=", `"rootfstype="`, "missing"},
 		{disk + "rd.emergency=explode", `"rd.emergency=explode"`, "reboot, poweroff, halt or shell"},
 		{disk + "panic=soon", `"panic=soon"`, "no number of seconds"},
-		{disk + "rd.rootlun.fallback=UUID=1", "rd.rootlun.fallback=UUID=1", "the only fallback is a local disk"},
+		{disk + "rd.rootlun.fallback=UUID=1", "rd.rootlun.fallback=UUID=1", "a fallback can only be a local disk"},
 		{disk + "rd.rootlun.fallback=local:sda1", "rd.rootlun.fallback=local:sda1", "names no root"},
 		{disk + "rd.rootlun.timeout=0", `"rd.rootlun.timeout=0"`, "from 1 upwards"},
 		{disk + "rd.net.timeout.dhcp=1m", `"rd.net.timeout.dhcp=1m"`, "number of seconds"},

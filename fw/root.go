@@ -59,7 +59,7 @@ func rootDevice(value string) (string, error) {
 func setFallback(c *command, w word) (err error) {
 	device, ok := strings.CutPrefix(w.value, "local:")
 	if !ok {
-		return errors.New("the only fallback is a local disk, local:")
+		return errors.New("a fallback can only be a local disk")
 	}
 	c.failure.Fallback, err = rootDevice(device)
 	return err
