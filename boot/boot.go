@@ -3,8 +3,9 @@
 // into NICs (boot/network) and sessions (session).
 //
 // It mounts /dev, /proc, /sys and /run, reads what fw reads, loads modules from
-// /lib/modules, mounts the root on /sysroot, writes /run/rootlun/state.json,
-// deletes the initramfs and runs the real init.
+// /lib/modules, mounts the root on /sysroot, links to the disks from
+// /dev/disk/by-path where no udev runs, writes /run/rootlun/state.json, deletes
+// the initramfs and runs the real init.
 package boot
 
 import (
@@ -63,7 +64,9 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	all := ways.finish(pathGrace)
 	for _, p := range all {
 		if p.Session == nil {
-			c.Printf("warning: target %s at %s is not there; the next system has to log in", p.Target.Name, p.Target.Portal())
+			c.Printf("warning: target %s at %s is not there; the next system has to log in", p.Target.Title(), p.Target.Portal())
+		} else { // once more, as partitions may have come since
+			link(c, p.Session.SID, p.Disk)
 		}
 	}
 	drivers.stop()

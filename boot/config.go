@@ -16,16 +16,17 @@ import (
 
 // sessionConfig turns a target of the plan into a session's configuration. Its
 // host is an address here: see resolve.
-func sessionConfig(plan *fw.Plan, t fw.Target) (session.Config, error) {
-	cfg := session.Default()
+func sessionConfig(plan *fw.Plan, t *fw.Target) (*session.Config, error) {
+	cfg := new(session.Config)
+	*cfg = session.Default()
 	cfg.InitiatorName, cfg.TargetName = plan.Initiator.Name, t.Name
 	addr, err := netip.ParseAddr(t.Host)
 	if err != nil {
-		return cfg, &configError{fmt.Errorf("target %s: the portal %q is no address", t.Name, t.Host)}
+		return cfg, &configError{fmt.Errorf("target %s: the portal %q is no address", t.Title(), t.Host)}
 	}
 	cfg.Portal = netip.AddrPortFrom(addr, t.Port)
 	if t.CHAP != nil {
-		cfg.CHAP = loginCHAP(*t.CHAP)
+		cfg.CHAP = loginCHAP(t.CHAP)
 	}
 	for _, p := range plan.Params {
 		if err := cfg.Set(p.Name, p.Value); err != nil {
@@ -54,7 +55,7 @@ func CheckParams(plan *fw.Plan) (err error) {
 	return err
 }
 
-func loginCHAP(c fw.CHAP) *login.CHAP {
+func loginCHAP(c *fw.CHAP) *login.CHAP {
 	return &login.CHAP{
 		Username: c.Username, Secret: login.Secret(c.Password),
 		UsernameIn: c.UsernameIn, SecretIn: login.Secret(c.PasswordIn),

@@ -93,7 +93,7 @@ func TestSessionConfig(t *testing.T) {
 		{"without any", fw.Plan{AuthOptional: true}, nil, false},
 	} {
 		target.CHAP = tt.chap
-		cfg, err := sessionConfig(&tt.plan, target)
+		cfg, err := sessionConfig(&tt.plan, &target)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestSessionConfig(t *testing.T) {
 			t.Errorf("%s: optional is %v", tt.name, got)
 		}
 	}
-	if _, err := sessionConfig(&fw.Plan{Params: []fw.Param{{Name: "node.session.queue_depth", Value: "0"}}}, target); err == nil || pace(err) != 0 {
+	if _, err := sessionConfig(&fw.Plan{Params: []fw.Param{{Name: "node.session.queue_depth", Value: "0"}}}, &target); err == nil || pace(err) != 0 {
 		t.Errorf("a wrong setting: %v", err)
 	}
 }

@@ -36,7 +36,7 @@ func describeTarget(c *Console, t fw.Target) {
 	if t.CHAP != nil && t.CHAP.From != from {
 		from += ", its secret from " + t.CHAP.From
 	}
-	c.Step("plan", "target %s at %s, LUN %d, %s, from %s", t.Name, t.Portal(), t.LUN.Uint64(), planAuth(t), from)
+	c.Step("plan", "target %s at %s, LUN %d, %s, from %s", t.Title(), t.Portal(), t.LUN.Uint64(), planAuth(t), from)
 }
 
 // nicFrom says what named a NIC, and what its addresses where that is another.

@@ -392,12 +392,12 @@ func (n *nicSet) targets() (targets []fw.Target, more bool, lack []error, change
 
 // sessionConfig is the function of that name, and the root, of the plan as it is
 // now.
-func (n *nicSet) sessionConfig(t fw.Target) (session.Config, fw.Root, error) {
+func (n *nicSet) sessionConfig(t *fw.Target) (*session.Config, *fw.Root, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	cfg, err := sessionConfig(n.plan, t)
 	cfg.Resolve = n.resolve
-	return cfg, n.plan.Root, err
+	return cfg, &n.plan.Root, err
 }
 
 // resolve returns the addresses of a portal's host, at least one.

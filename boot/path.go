@@ -48,11 +48,11 @@ func tryTarget(ctx context.Context, c *Console, t fw.Target, nics *nicSet, drive
 		return nil, &configError{err}
 	}
 	if t.Session != "" {
-		cfg, root, err := nics.sessionConfig(t)
+		cfg, root, err := nics.sessionConfig(&t)
 		if err != nil {
 			return nil, err
 		}
-		s, disk, err := attach(ctx, c, initiator, cfg, t, root)
+		s, disk, err := attach(ctx, c, initiator, cfg, &t, root)
 		if err != nil {
 			return nil, err
 		}
@@ -65,14 +65,21 @@ func tryTarget(ctx context.Context, c *Console, t fw.Target, nics *nicSet, drive
 		}
 		at := t
 		at.Host = host.String()
-		cfg, root, err := nics.sessionConfig(at)
+		cfg, root, err := nics.sessionConfig(&at)
 		if err != nil {
 			return nil, err
 		}
 		cfg.Interface = nics.bound(t, nic)
-		s, disk, err := logIn(ctx, c, initiator, cfg, t, root)
+		found := t
+		if t.Name == "" {
+			if err := nics.name(ctx, session.Discover, &found, cfg); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+		}
+		s, disk, err := logIn(ctx, c, initiator, cfg, &found, root)
 		if err == nil {
-			return &Path{Target: t, NIC: nic, NICFrom: nics.from(nic), Session: s, Disk: disk}, nil
+			return &Path{Target: found, NIC: nic, NICFrom: nics.from(nic), Session: s, Disk: disk}, nil
 		}
 		errs = append(errs, err)
 	}
@@ -81,7 +88,7 @@ func tryTarget(ctx context.Context, c *Console, t fw.Target, nics *nicSet, drive
 
 // Login loads the initiator's drivers where they are missing, logs in once and
 // returns the LUN's disk: the part of a boot that rootlun login does alone.
-func Login(ctx context.Context, c *Console, cfg session.Config, lun uint64) (session.Disk, error) {
+func Login(ctx context.Context, c *Console, cfg *session.Config, lun uint64) (session.Disk, error) {
 	sys := os.DirFS("/sys")
 	if !exists(sys, "class/iscsi_transport/tcp") || !exists(sys, "bus/scsi/drivers/sd") {
 		loader, _, err := newLoader()
@@ -100,14 +107,14 @@ func Login(ctx context.Context, c *Console, cfg session.Config, lun uint64) (ses
 	cfg.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
 		return resolve(ctx, os.DirFS("/"), &fw.Plan{}, nil, host)
 	}
-	_, disk, err := logIn(ctx, c, initiator, cfg, fw.Target{LUN: ibft.LUNFromUint64(lun)}, fw.Root{})
+	_, disk, err := logIn(ctx, c, initiator, cfg, &fw.Target{LUN: ibft.LUNFromUint64(lun)}, &fw.Root{})
 	return disk, err
 }
 
 // logIn logs in and finds the disk. A session that has no disk is logged out
 // again.
-func logIn(ctx context.Context, c *Console, initiator *session.Initiator, cfg session.Config, t fw.Target, root fw.Root) (*session.Session, session.Disk, error) {
-	s, err := initiator.Login(ctx, cfg)
+func logIn(ctx context.Context, c *Console, initiator *session.Initiator, cfg *session.Config, t *fw.Target, root *fw.Root) (*session.Session, session.Disk, error) {
+	s, err := initiator.Login(ctx, *cfg)
 	if err != nil {
 		return nil, session.Disk{}, err
 	}
@@ -120,13 +127,14 @@ func logIn(ctx context.Context, c *Console, initiator *session.Initiator, cfg se
 		return nil, session.Disk{}, err
 	}
 	c.Step("disk", "%s", describeDisk(disk))
+	link(c, s.SID, disk)
 	return s, disk, nil
 }
 
 // findDisk returns the disk of the target's LUN. Where no source names the LUN
 // and 0 is no disk (tgt's is a controller), it is the one that holds the root,
 // or the first.
-func findDisk(ctx context.Context, c *Console, s *session.Session, t fw.Target, root fw.Root) (session.Disk, error) {
+func findDisk(ctx context.Context, c *Console, s *session.Session, t *fw.Target, root *fw.Root) (session.Disk, error) {
 	disk, err := s.Disk(ctx, t.LUN.Uint64())
 	if !t.AnyLUN || !errors.Is(err, session.ErrNoLUN) {
 		return disk, err
@@ -137,7 +145,7 @@ func findDisk(ctx context.Context, c *Console, s *session.Session, t fw.Target, 
 	}
 	disk = disks[0]
 	for _, d := range disks {
-		if _, err := lookForRoot(os.DirFS("/"), root, d.Name); err == nil {
+		if _, err := lookForRoot(os.DirFS("/"), *root, d.Name); err == nil {
 			disk = d
 			break
 		}
@@ -147,12 +155,12 @@ func findDisk(ctx context.Context, c *Console, s *session.Session, t fw.Target, 
 }
 
 // attach finds the disk of a session that is there already.
-func attach(ctx context.Context, c *Console, initiator *session.Initiator, cfg session.Config, t fw.Target, root fw.Root) (*session.Session, session.Disk, error) {
+func attach(ctx context.Context, c *Console, initiator *session.Initiator, cfg *session.Config, t *fw.Target, root *fw.Root) (*session.Session, session.Disk, error) {
 	sid, err := strconv.ParseUint(strings.TrimPrefix(t.Session, "session"), 10, 32)
 	if err != nil {
 		return nil, session.Disk{}, &configError{err}
 	}
-	s, err := initiator.Attach(uint32(sid), cfg)
+	s, err := initiator.Attach(uint32(sid), *cfg)
 	if err != nil {
 		return nil, session.Disk{}, err
 	}
@@ -162,6 +170,7 @@ func attach(ctx context.Context, c *Console, initiator *session.Initiator, cfg s
 		return nil, session.Disk{}, err
 	}
 	c.Step("disk", "%s", describeDisk(disk))
+	link(c, s.SID, disk)
 	return s, disk, nil
 }
 

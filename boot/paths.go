@@ -253,7 +253,7 @@ func (p *paths) waitedFor() string {
 	defer p.mu.Unlock()
 	var names []string
 	for _, w := range p.ways {
-		name := fmt.Sprintf("%s at %s", w.target.Name, w.target.Portal())
+		name := fmt.Sprintf("%s at %s", w.target.Title(), w.target.Portal())
 		if w.err != nil {
 			why, _, _ := strings.Cut(cause(w.err), "; check ") // which was said when it came up
 			name += fmt.Sprintf(" (%s)", why)

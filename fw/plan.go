@@ -15,6 +15,7 @@
 package fw
 
 import (
+	"cmp"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -118,7 +119,7 @@ type Route struct {
 // Target is one logical unit behind one portal.
 type Target struct {
 	Index       int    // its index in the firmware's table; -1 from elsewhere
-	Name        string // iSCSI name
+	Name        string // iSCSI name; empty: the only one that the portal lists
 	Host        string // portal: an address, or a name for the DNS
 	Port        uint16
 	LUN         ibft.LUN
@@ -129,6 +130,9 @@ type Target struct {
 	Valid, Boot bool   // the firmware's flags
 	From        string
 }
+
+// Title is the target's name for a person: no source need have one (RFC 4173).
+func (t *Target) Title() string { return cmp.Or(t.Name, "(the only one there)") }
 
 // Portal is where to connect, as "host:port" or "[ip6]:port".
 func (t *Target) Portal() string {
@@ -217,16 +221,13 @@ type Sources struct {
 // The Plan is never nil: with an error it holds what was understood, so that
 // Failure, for one, is there to say what to do now.
 func Read(s Sources) (*Plan, error) {
-	cmd := readCmdline(s)
-	var table firmware
+	cmd := readCmdline(&s)
+	table := new(firmware)
 	if cmd.firmware != off {
-		table = readFirmware(s, cmd.lenient)
+		table = readFirmware(&s, cmd.lenient)
 	}
 	if !asks(cmd, table) {
 		return nothing(cmd, table)
 	}
-	creds, said := readCredentials(s, cmd.credentials)
-	cmd.errs = append(cmd.errs, said.errs...)
-	cmd.warnings = append(cmd.warnings, said.warnings...)
-	return merge(cmd, creds, table, machine{s.FS})
+	return merge(cmd, readCredentials(&s, cmd.credentials, &cmd.report), table, machine{s.FS})
 }

@@ -21,12 +21,11 @@ func setRoot(c *command, w word) error {
 			c.dhcpRoot = "root=iscsi"
 			return nil
 		}
-		t, err := c.parseTarget(rest, "root=")
-		if err != nil {
+		t := &portal{word: "root=" + hideNetroot(w.value)}
+		if err := c.parseTarget(rest, "root=", t); err != nil {
 			return err
 		}
-		t.word = "root=" + hideNetroot(w.value)
-		c.rootTarget = &t
+		c.rootTarget = t
 		return nil
 	case value == "dhcp" || value == "dhcp6":
 		c.dhcpRoot = "root=" + value

@@ -109,14 +109,17 @@ func (s *scene) target() Target { return Target{Name: targetName, Image: s.root(
 func (s *scene) tgt(target Target) uint16 { return s.tgts(target) }
 
 // tgts is tgt for some targets behind one portal.
-func (s *scene) tgts(targets ...Target) uint16 {
+func (s *scene) tgts(targets ...Target) uint16 { return uint16(s.startTGT(targets...).Port) }
+
+// startTGT is tgts, and returns the target.
+func (s *scene) startTGT(targets ...Target) *TGT {
 	s.t.Helper()
 	tgt, err := StartTGT(s.ctx, s.dir, targets...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(tgt.Close)
-	return uint16(tgt.Port)
+	return tgt
 }
 
 // lio serves a target from a machine of its own and returns its port on the

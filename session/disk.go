@@ -56,6 +56,8 @@ func (s *Session) Disks(ctx context.Context) ([]Disk, error) {
 	}
 	var disks []Disk
 	for _, lun := range luns {
+		// Of one that was there its size may be new. That it has none is no matter.
+		_ = answered(ctx, func() error { return s.in.sys.Rescan(kernel.UnitDir(s.HostNo, s.target, lun)) })
 		disk, err := s.disk(ctx, lun)
 		switch {
 		case err == nil:
@@ -117,18 +119,10 @@ func (s *Session) unit(lun uint64) (kernel.Unit, string, error) {
 	return unit, name, err
 }
 
-// scan has the kernel look for a LUN. The write ends when the unit has
-// answered, which no context can hasten, so it is left behind when ctx ends.
+// scan has the kernel look for a LUN.
 func (s *Session) scan(ctx context.Context, lun uint64) error {
-	scanned := make(chan error, 1)
-	go func() { scanned <- s.in.sys.Scan(s.HostNo, s.target, lun) }() // ends at the latest with the session
-	select {
-	case err := <-scanned:
-		if err != nil {
-			return err
-		}
-	case <-ctx.Done():
-		return &awaited{"the target did not answer the scan", ctx.Err()}
+	if err := answered(ctx, func() error { return s.in.sys.Scan(s.HostNo, s.target, lun) }); err != nil {
+		return err
 	}
 
 	// The kernel passes over a session that is not logged in without a word.
@@ -147,6 +141,19 @@ func (s *Session) scan(ctx context.Context, lun uint64) error {
 		return ErrNoLUN // not only a missing file
 	}
 	return err
+}
+
+// answered waits for a write to sysfs that ends when the target has answered. No
+// context can hasten it, so it is left behind when ctx ends.
+func answered(ctx context.Context, write func() error) error {
+	written := make(chan error, 1)
+	go func() { written <- write() }() // ends at the latest with the session
+	select {
+	case err := <-written:
+		return err
+	case <-ctx.Done():
+		return &awaited{"the target did not answer the scan", ctx.Err()}
+	}
 }
 
 // awaitBlock waits for the event that says that a unit's disk is complete.

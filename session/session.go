@@ -11,7 +11,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/rootlun/rootlun/session/kernel"
@@ -153,51 +152,6 @@ func (in *Initiator) Attach(sid uint32, cfg Config) (*Session, error) {
 		return nil, fmt.Errorf("session %d: %w", sid, err)
 	}
 	return &Session{SID: sid, HostNo: host, Portal: cfg.Portal, Config: cfg, in: in, target: in.sys.TargetID(sid)}, nil
-}
-
-// Info is what the kernel says of a session.
-type Info struct {
-	SID                  uint32
-	HostNo               uint32
-	TargetName           string
-	InitiatorName        string
-	TargetPortalGroupTag int            // -1: the kernel was not told
-	Portal               netip.AddrPort // as configured, not as redirected
-	State                string         // "LOGGED_IN", "FAILED", "FREE"
-}
-
-// Sessions lists all sessions of the kernel, whoever made them, in the order
-// of their numbers. One that vanishes meanwhile is left out.
-func (in *Initiator) Sessions() ([]Info, error) {
-	sids, err := in.sys.Sessions()
-	if err != nil {
-		return nil, err
-	}
-	var list []Info
-	for _, sid := range sids {
-		state, err := in.sys.SessionAttr(sid, "state")
-		if err != nil {
-			continue
-		}
-		// A session whose login is not done lacks some of the rest.
-		info := Info{SID: sid, State: state, TargetPortalGroupTag: -1}
-		info.HostNo, _ = in.sys.HostNo(sid)
-		info.TargetName, _ = in.sys.SessionAttr(sid, "targetname")
-		info.InitiatorName, _ = in.sys.SessionAttr(sid, "initiatorname")
-		if text, err := in.sys.SessionAttr(sid, "tpgt"); err == nil {
-			if tpgt, err := strconv.ParseUint(text, 10, 16); err == nil {
-				info.TargetPortalGroupTag = int(tpgt)
-			}
-		}
-		address, _ := in.sys.ConnAttr(sid, cid, "persistent_address")
-		port, _ := in.sys.ConnAttr(sid, cid, "persistent_port")
-		if a, err := netip.ParseAddr(address); err == nil {
-			p, _ := strconv.ParseUint(port, 10, 16)
-			info.Portal = netip.AddrPortFrom(a, uint16(p))
-		}
-		list = append(list, info)
-	}
-	return list, nil
 }
 
 // outlive is context.WithTimeout that outlives ctx: for what must be undone.

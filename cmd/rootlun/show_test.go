@@ -204,9 +204,11 @@ func TestShowInputs(t *testing.T) {
 			check: func(p plan) bool {
 				return slices.Contains(p.Warnings, "rd.iscsi.param: node.foo: this setting is not supported, and has no effect")
 			}},
-		"DHCP is to name it":       {args: []string{"--root", tree, "--cmdline", "root=dhcp ip=dhcp"}, check: func(p plan) bool { return len(p.Targets) == 0 }},
-		"what DHCP says":           {args: []string{"--root", tree, "--cmdline", "root=dhcp ip=dhcp", "--dhcp", "root-path=iscsi:192.0.2.9:::1:" + iqnA, "--dhcp", "host-name=n7"}, portal: "192.0.2.9:3260", check: func(p plan) bool { return p.NICs[0].Hostname == "n7" && p.Targets[0].NIC == p.NICs[0].Index }},
-		"what DHCP says is wrong":  {args: []string{"--root", tree, "--cmdline", "root=dhcp ip=dhcp", "--dhcp", "root-path=iscsi:x"}, code: 1, errors: "DHCP"},
+		"DHCP is to name it":      {args: []string{"--root", tree, "--cmdline", "root=dhcp ip=dhcp"}, check: func(p plan) bool { return len(p.Targets) == 0 }},
+		"what DHCP says":          {args: []string{"--root", tree, "--cmdline", "root=dhcp ip=dhcp", "--dhcp", "root-path=iscsi:192.0.2.9:::1:" + iqnA, "--dhcp", "host-name=n7"}, portal: "192.0.2.9:3260", check: func(p plan) bool { return p.NICs[0].Hostname == "n7" && p.Targets[0].NIC == p.NICs[0].Index }},
+		"what DHCP says is wrong": {args: []string{"--root", tree, "--cmdline", "root=dhcp ip=dhcp", "--dhcp", "root-path=iscsi:x"}, code: 1, errors: "DHCP"},
+		"a target without a name": {args: []string{"--root", tree, "--cmdline", "netroot=iscsi:192.0.2.1::::"},
+			check: func(p plan) bool { return p.Targets[0].Name == "" && p.Targets[0].Portal == "192.0.2.1:3260" }},
 		"no such table":            {args: []string{"--ibft", "/nonexistent"}, code: 1, errors: "--ibft: open /nonexistent: no such file or directory"},
 		"no such line":             {args: []string{"--cmdline", "@/nonexistent"}, code: 1, errors: "--cmdline: open /nonexistent"},
 		"no such tree":             {args: []string{"--root", "/nonexistent"}, code: 1, errors: "--root: stat /nonexistent"},
