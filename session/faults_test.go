@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -227,6 +228,28 @@ func TestLogoutCutAtEachByte(t *testing.T) {
 		}
 	})
 	s.forgets()
+}
+
+// Nothing is asked of the target of a session that the kernel has lost: its
+// disks would wait for an answer until the replacement timeout.
+func TestLogoutOfLostSession(t *testing.T) {
+	k, in := newFakeKernel(t)
+	session, err := in.Login(t.Context(), config(t, targettest.New(t, targettest.Config{})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.takeLog()
+	state := filepath.Join(k.root, fmt.Sprintf("class/iscsi_session/session%d/state", session.SID))
+	if err := os.WriteFile(state, []byte("FAILED\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Logout(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const want = "STOP_CONN 1, STOP_CONN 1, DESTROY_CONN, DESTROY_SESSION"
+	if got := strings.Join(k.takeLog(), ", "); got != want {
+		t.Errorf("commands %s, want %s", got, want)
+	}
 }
 
 // A session whose reconnection is cut stays, and comes back when it is not.
