@@ -124,13 +124,16 @@ func (s *scene) startTGT(targets ...Target) *TGT {
 
 // lio serves a target from a machine of its own and returns its port on the
 // host's loopback.
-func (s *scene) lio(target Target) uint16 {
+func (s *scene) lio(target Target) uint16 { return s.lios(target) }
+
+// lios is lio for some targets behind one portal.
+func (s *scene) lios(targets ...Target) uint16 {
 	s.t.Helper()
 	dir := filepath.Join(s.dir, "lio")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		s.t.Fatal(err)
 	}
-	lio, err := s.StartLIO(s.ctx, dir, target)
+	lio, err := s.StartLIO(s.ctx, dir, targets...)
 	if err != nil {
 		s.t.Fatalf("%v; its console log: %s", err, filepath.Join(dir, "console.log"))
 	}

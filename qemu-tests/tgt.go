@@ -18,6 +18,7 @@ type Target struct {
 	Name  string // iSCSI name
 	Image string // the logical unit
 	LUN   int
+	Units map[int]string // the images of more logical units, by LUN
 	// CHAP; the names ending in In are those by which the target proves itself.
 	Username, Secret     string
 	UsernameIn, SecretIn string
@@ -25,7 +26,7 @@ type Target struct {
 	Initiator string // the only one that may log in; empty: every one
 	// Redirect is the address and port to which tgt sends who logs in.
 	Redirect string
-	Digest   string // LIO: of headers and data, CRC32C
+	Digest   string // of headers and data: CRC32C
 }
 
 // TGT is a running tgtd.
@@ -139,6 +140,14 @@ func (t Target) define(tid string, admin func(...string) error) error {
 	steps := [][]string{
 		{"--mode", "target", "--op", "new", "--tid", tid, "--targetname", t.Name},
 		{"--mode", "logicalunit", "--op", "new", "--tid", tid, "--lun", strconv.Itoa(t.LUN), "-b", t.Image},
+	}
+	for lun, image := range t.Units {
+		steps = append(steps, []string{"--mode", "logicalunit", "--op", "new", "--tid", tid, "--lun", strconv.Itoa(lun), "-b", image})
+	}
+	if t.Digest != "" {
+		for _, key := range []string{"HeaderDigest", "DataDigest"} {
+			steps = append(steps, []string{"--mode", "target", "--op", "update", "--tid", tid, "-n", key, "-v", t.Digest})
+		}
 	}
 	if t.Initiator != "" {
 		steps = append(steps, []string{"--mode", "target", "--op", "bind", "--tid", tid, "-Q", t.Initiator})

@@ -86,6 +86,7 @@ func (s *Session) Reconnect(ctx context.Context) error {
 		defer cancel()
 		return errors.Join(err, a.conn.Stop(stop, kernel.StopRecover))
 	}
+	s.mute.Store(false)
 	return nil
 }
 

@@ -11,6 +11,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rootlun/rootlun/session/kernel"
@@ -138,7 +140,9 @@ type Session struct {
 	login.Result
 
 	in     *Initiator
-	target uint32 // its number on the host: an adapter's host has several
+	scans  sync.WaitGroup // that are under way
+	mute   atomic.Bool    // the target was found to answer no more
+	target uint32         // its number on the host: an adapter's host has several
 }
 
 // cid is the number of a session's only connection.

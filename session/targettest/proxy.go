@@ -177,9 +177,8 @@ func (c *carried) pass(ctx context.Context, to, from *net.TCPConn, limit int, de
 		if limit >= 0 {
 			data = data[:min(len(data), left)]
 		}
-		if n, _ := to.Write(data); n > 0 { // of a side that is gone, the other's end tells
-			count(n)
-		}
+		count(len(data))      // first, so that who has the bytes sees them counted
+		_, _ = to.Write(data) // when this side is gone, its own way ends too
 		if left -= len(data); left == 0 && limit >= 0 {
 			c.strike()
 		}
