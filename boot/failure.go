@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rootlun/rootlun/boot/network"
+	"github.com/rootlun/rootlun/boot/timer"
 	"github.com/rootlun/rootlun/fw"
 	"github.com/rootlun/rootlun/session"
 	"github.com/rootlun/rootlun/session/login"
@@ -158,7 +159,7 @@ func Fail(c *Console, plan *fw.Plan, err error) {
 	}
 	Explain(c.out, err, describeAction(action, wait))
 	if wait > 0 {
-		<-time.After(wait)
+		<-timer.After(wait)
 	}
 	if action == "shell" {
 		runShell(c)

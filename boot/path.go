@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rootlun/rootlun/boot/network"
+	"github.com/rootlun/rootlun/boot/timer"
 	"github.com/rootlun/rootlun/fw"
 	"github.com/rootlun/rootlun/ibft"
 	"github.com/rootlun/rootlun/session"
@@ -120,7 +121,7 @@ func newPaths(c *Console, nics *nicSet, limit time.Duration, cancel context.Canc
 // first returns the path to the root's disk as soon as it is there.
 func (p *paths) first(ctx context.Context) (*Path, error) {
 	defer p.quiet()
-	var grace <-chan time.Time
+	var grace <-chan struct{}
 	over := false // the grace of the ways that come before one that is there
 	for {
 		targets, more, lack, nicsChanged := p.nics.targets()
@@ -134,7 +135,7 @@ func (p *paths) first(ctx context.Context) (*Path, error) {
 		changed := p.changed
 		p.mu.Unlock()
 		if best != nil && grace == nil {
-			grace = time.After(pathGrace)
+			grace = timer.After(pathGrace)
 		}
 		final := ended && !more && ctx.Err() == nil
 		if best != nil && (sure || final || ctx.Err() != nil) {
@@ -198,14 +199,8 @@ func (p *paths) follow(ctx context.Context, i int, t fw.Target) {
 			return
 		}
 		// Machines that lost the same target must not ask for it in step.
-		timer := time.NewTimer(pause - pause/4 + rand.N(pause/2))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
-		if ctx.Err() != nil {
-			p.note(ctx, i, nil, ctx.Err())
+		if err := timer.Wait(ctx, pause-pause/4+rand.N(pause/2)); err != nil {
+			p.note(ctx, i, nil, err)
 			return
 		}
 	}
@@ -271,8 +266,7 @@ func (p *paths) failed(lack []error, final bool) error {
 // still succeed, else when grace has passed since the call. It returns a path for each
 // target, in the plan's order; what is not there has no Session.
 func (p *paths) finish(grace time.Duration) (all []*Path) {
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
+	over := timer.After(grace)
 	for waiting := true; waiting; {
 		p.mu.Lock()
 		waiting = slices.ContainsFunc(p.ways, func(w way) bool { return !w.ended })
@@ -281,7 +275,7 @@ func (p *paths) finish(grace time.Duration) (all []*Path) {
 		if waiting {
 			select {
 			case <-changed:
-			case <-timer.C:
+			case <-over:
 				waiting = false
 			}
 		}
