@@ -236,10 +236,10 @@ func (c *checker) listed(ctx context.Context, v *verdicts, what string, cfg sess
 		cfg.CHAP = chap
 		records, err = c.discover(ctx, cfg)
 	}
-	var refused *login.StatusError
-	var auth *login.AuthError
+	refused, denied := errors.AsType[*login.StatusError](err)
+	_, auth := errors.AsType[*login.AuthError](err)
 	switch {
-	case errors.As(err, &refused) && !refused.Temporary(), errors.As(err, &auth):
+	case denied && !refused.Temporary(), auth:
 		v.skip(what, "the portal does not list its targets to us, which says nothing of a login: "+err.Error())
 		return
 	case err != nil:

@@ -295,23 +295,19 @@ func (p *paths) finish(grace time.Duration) (all []*Path) {
 // canPass says whether an attempt that failed with err may succeed later
 // although nobody changes anything on this side.
 func canPass(err error) bool {
-	var refused *login.StatusError
-	var auth *login.AuthError
-	var protocol *login.ProtocolError
-	var offer *login.ConfigError
-	var config *configError
-	switch {
-	case errors.As(err, &refused):
+	if refused, ok := errors.AsType[*login.StatusError](err); ok {
 		return refused.Class == 3 // target error, RFC 7143, 11.13.5
-	case errors.As(err, &auth), errors.As(err, &protocol), errors.As(err, &offer), errors.As(err, &config), errors.Is(err, session.ErrNoLUN):
-		return false
 	}
-	return true
+	_, auth := errors.AsType[*login.AuthError](err)
+	_, protocol := errors.AsType[*login.ProtocolError](err)
+	_, offer := errors.AsType[*login.ConfigError](err)
+	_, config := errors.AsType[*configError](err)
+	return !auth && !protocol && !offer && !config && !errors.Is(err, session.ErrNoLUN)
 }
 
 // cause is what went wrong, without the times, which differ at each attempt.
 func cause(err error) string {
-	if op := (*session.OpError)(nil); errors.As(err, &op) {
+	if op, ok := errors.AsType[*session.OpError](err); ok {
 		err = op.Err
 	}
 	return err.Error()

@@ -115,16 +115,16 @@ func (d *discovery) logIn(ctx context.Context) (*os.File, *login.Result, error) 
 			return sock, result, nil
 		}
 		sock.Close()
-		var moved *login.RedirectError
+		moved, redirected := errors.AsType[*login.RedirectError](err)
 		switch {
-		case errors.As(err, &moved) && redirects < maxRedirects:
+		case redirected && redirects < maxRedirects:
 			redirects++
 			next, addrErr := redirectPortal(moved, d.portal)
 			if addrErr != nil {
 				return nil, nil, d.failed("follow redirect", errors.Join(addrErr, err))
 			}
 			d.portal = next
-		case moved != nil:
+		case redirected:
 			return nil, nil, d.failed(opLogin, fmt.Errorf("gave up after %d redirects: %w", maxRedirects, err))
 		case login.RetryMD5(err) && chap != nil:
 			md5 := *chap
@@ -236,11 +236,10 @@ func (d *discovery) logOut(ctx context.Context) {
 
 // unanswered says what a context's end cut short.
 func unanswered(ctx context.Context, err error) error {
-	var malformed *pdu.Error
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return &awaited{"the target did not answer", ctx.Err()}
-	case errors.As(err, &malformed):
+	}
+	if _, malformed := errors.AsType[*pdu.Error](err); malformed {
 		return err
 	}
 	return fmt.Errorf("the target closed the connection: %w", err)

@@ -127,9 +127,9 @@ func (a *attempt) establish(ctx context.Context, sock *os.File) error {
 			return nil
 		}
 
-		var moved *login.RedirectError
+		moved, redirected := errors.AsType[*login.RedirectError](err)
 		switch {
-		case errors.As(err, &moved):
+		case redirected:
 			if redirects++; redirects > maxRedirects {
 				return a.failed(opLogin, fmt.Errorf("gave up after %d redirects: %w", maxRedirects, err))
 			}

@@ -144,11 +144,10 @@ func (r resolver) open(server netip.Addr) (*socket, error) {
 
 // plainError leaves of an error what tells people something.
 func plainError(err error) error {
-	var errno unix.Errno
-	switch {
-	case errors.As(err, &errno):
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		return errno
-	case errors.Is(err, context.DeadlineExceeded):
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("no answer")
 	}
 	return err
