@@ -20,6 +20,7 @@ import (
 
 	"github.com/rootlun/rootlun/boot/handoff"
 	"github.com/rootlun/rootlun/boot/modules"
+	"github.com/rootlun/rootlun/boot/timer"
 	"github.com/rootlun/rootlun/fw"
 )
 
@@ -99,7 +100,7 @@ func readPlan(c *Console, load func(module string) error, settled <-chan struct{
 		// What an offload adapter is set to is seen when its driver is there.
 		select {
 		case <-settled:
-		case <-time.After(adapterTimeout):
+		case <-timer.After(adapterTimeout):
 		}
 		plan, err = fw.Read(sources)
 	}

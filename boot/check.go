@@ -227,10 +227,10 @@ func (c *checker) lookup(ctx context.Context, host string) ([]netip.Addr, error)
 func (c *checker) listed(ctx context.Context, v *verdicts, what string, cfg *session.Config) {
 	cfg.Timers.Login = discoverTimeout
 	records, err := Discover(ctx, c.discover, cfg, &c.plan.Credentials.Discovery)
-	var refused *login.StatusError
-	var auth *login.AuthError
+	refused, denied := errors.AsType[*login.StatusError](err)
+	_, auth := errors.AsType[*login.AuthError](err)
 	switch {
-	case errors.As(err, &refused) && !refused.Temporary(), errors.As(err, &auth):
+	case denied && !refused.Temporary(), auth:
 		v.skip(what, "the portal does not list its targets to us, which says nothing of a login: "+err.Error())
 		return
 	case err != nil:

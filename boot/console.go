@@ -1,11 +1,14 @@
 package boot
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/rootlun/rootlun/boot/timer"
 )
 
 // waitTick is how often a wait says that it is still waiting.
@@ -66,21 +69,14 @@ func (c *Console) Wait(what string, limit time.Duration) (done func()) {
 
 // waitSince is Wait for what began earlier, and what changes.
 func (c *Console) waitSince(began time.Time, what func() string, limit time.Duration) (done func()) {
-	ticker := time.NewTicker(waitTick)
-	stop := make(chan struct{})
+	ctx, stop := context.WithCancel(context.Background())
 	var ended sync.WaitGroup
 	ended.Go(func() {
-		defer ticker.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case now := <-ticker.C:
-				c.Printf("waiting for %s, %s", what(), elapsed(now.Sub(began), limit))
-			}
+		for timer.Wait(ctx, waitTick) == nil {
+			c.Printf("waiting for %s, %s", what(), elapsed(time.Since(began), limit))
 		}
 	})
-	return sync.OnceFunc(func() { close(stop); ended.Wait() })
+	return sync.OnceFunc(func() { stop(); ended.Wait() })
 }
 
 // elapsed is "5 s of 60 s", or "5 s" where there is no limit.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rootlun/rootlun/boot/network"
+	"github.com/rootlun/rootlun/boot/timer"
 	"github.com/rootlun/rootlun/fw"
 	"github.com/rootlun/rootlun/session"
 	"github.com/rootlun/rootlun/session/login"
@@ -42,8 +43,10 @@ const rule = "------------------------------------------------------------------
 func Explain(w io.Writer, err error, next string) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%s\nrootlun could not boot this machine.\n\n", rule)
-	step := &StepError{Step: "boot", Err: err}
-	errors.As(err, &step)
+	step, ok := errors.AsType[*StepError](err)
+	if !ok {
+		step = &StepError{Step: "boot", Err: err}
+	}
 	fmt.Fprintf(&b, "  failed:   %s\n", step.Step)
 	var causes, hints []string
 	for _, line := range strings.Split(step.Err.Error(), "\n") {
@@ -101,10 +104,13 @@ func tried(s *StepError) string {
 // advice says what to check beyond what the error itself says ("; check …"), by
 // what went wrong.
 func advice(err error) []string {
-	var timeout interface{ Timeout() bool }
-	var missing *notThereError
-	var auth *login.AuthError
-	var nic *network.Error
+	timeout, slow := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	_, missing := errors.AsType[*notThereError](err)
+	_, auth := errors.AsType[*login.AuthError](err)
+	_, nic := errors.AsType[*network.Error](err)
 	switch {
 	case errors.Is(err, fw.ErrNothing):
 		return []string{
@@ -117,7 +123,7 @@ func advice(err error) []string {
 			"or netroot=iscsi:USER:SECRET@ADDRESS::::TARGETNAME, which users of the booted system can read",
 			"or let this initiator name in without (on the target)",
 		}
-	case errors.As(err, &auth):
+	case auth:
 		return []string{"do user name and secret agree with the target's, in both directions?"}
 	case errors.Is(err, login.ErrNotAuthorized), errors.Is(err, login.ErrTargetNotFound), errors.Is(err, login.ErrTargetUnavailable):
 		return []string{"is this initiator let in (ACL)? `plan: initiator` above shows its name and source"}
@@ -127,13 +133,13 @@ func advice(err error) []string {
 			"LUNs in netroot= and in root-path are hexadecimal (RFC 4173)",
 			"from 256 on targets number them in two ways: LUN 300 is 12c for LIO, 412c for tgt",
 		}
-	case errors.As(err, &nic):
+	case nic:
 		return []string{"is it the right NIC, with its driver in the image, and cabled to the right network?"}
-	case errors.As(err, &missing):
+	case missing:
 		return []string{"does root= name what is on this LUN?", "is this the right LUN?"}
 	case errors.Is(err, errNoFilesystem):
 		return []string{"is this the right LUN?", "is its driver in the image, if it is a file system that rootlun does not know?"}
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case slow && timeout.Timeout():
 		return []string{
 			"can the target be reached from here (cable, VLAN, route, firewall)?",
 			"is the target overloaded? rd.rootlun.timeout= gives it longer",
@@ -155,7 +161,7 @@ func Fail(c *Console, plan *fw.Plan, err error) {
 	}
 	Explain(c.out, err, describeAction(action, wait))
 	if wait > 0 {
-		<-time.After(wait)
+		<-timer.After(wait)
 	}
 	if action == "shell" {
 		runShell(c)

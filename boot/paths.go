@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rootlun/rootlun/boot/timer"
 	"github.com/rootlun/rootlun/fw"
 	"github.com/rootlun/rootlun/session"
 )
@@ -119,7 +120,7 @@ func newPaths(c *Console, nics *nicSet, limit time.Duration, cancel context.Canc
 // first returns the path to the root's disk as soon as it is there.
 func (p *paths) first(ctx context.Context) (*Path, error) {
 	defer p.quiet()
-	var grace <-chan time.Time
+	var grace <-chan struct{}
 	over := false // the grace of the ways that come before one that is there
 	for {
 		targets, more, lack, nicsChanged := p.nics.targets()
@@ -133,7 +134,7 @@ func (p *paths) first(ctx context.Context) (*Path, error) {
 		changed := p.changed
 		p.mu.Unlock()
 		if best != nil && grace == nil {
-			grace = time.After(pathGrace)
+			grace = timer.After(pathGrace)
 		}
 		final := ended && !more && ctx.Err() == nil
 		if best != nil && (sure || final || ctx.Err() != nil) {
@@ -200,14 +201,8 @@ func (p *paths) follow(ctx context.Context, i int, t fw.Target) {
 		if again := p.note(ctx, i, path, err, pause); !again {
 			return
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
-		if ctx.Err() != nil {
-			p.note(ctx, i, nil, ctx.Err(), 0)
+		if err := timer.Wait(ctx, pause); err != nil {
+			p.note(ctx, i, nil, err, 0)
 			return
 		}
 	}
@@ -296,8 +291,7 @@ func (p *paths) failed(lack []error, final bool) error {
 // still succeed, else when grace has passed since the call. It returns a path for each
 // target, in the plan's order; what is not there has no Session.
 func (p *paths) finish(grace time.Duration) (all []*Path) {
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
+	over := timer.After(grace)
 	for waiting := true; waiting; {
 		p.mu.Lock()
 		waiting = slices.ContainsFunc(p.ways, func(w way) bool { return !w.ended && !w.slow })
@@ -306,7 +300,7 @@ func (p *paths) finish(grace time.Duration) (all []*Path) {
 		if waiting {
 			select {
 			case <-changed:
-			case <-timer.C:
+			case <-over:
 				waiting = false
 			}
 		}
@@ -325,8 +319,7 @@ func (p *paths) finish(grace time.Duration) (all []*Path) {
 
 // pace says at what pace to try again after err.
 func pace(err error) session.Pace {
-	var config *configError
-	if errors.As(err, &config) {
+	if _, ok := errors.AsType[*configError](err); ok {
 		return session.Never
 	}
 	return session.Retry(err)
@@ -334,7 +327,7 @@ func pace(err error) session.Pace {
 
 // cause is what went wrong, without the times, which differ at each attempt.
 func cause(err error) string {
-	if op := (*session.OpError)(nil); errors.As(err, &op) {
+	if op, ok := errors.AsType[*session.OpError](err); ok {
 		err = op.Err
 	}
 	return err.Error()

@@ -103,7 +103,7 @@ func readTable(raw []byte, file, from string, lenient bool) *firmware {
 	if err == nil {
 		return fromTable(t, from)
 	}
-	if format := (*ibft.FormatError)(nil); errors.As(err, &format) && format.Tolerable {
+	if format, ok := errors.AsType[*ibft.FormatError](err); ok && format.Tolerable {
 		err = fmt.Errorf("%w; rd.rootlun.ibft=lenient takes the table all the same", err)
 	}
 	f := new(firmware)

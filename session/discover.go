@@ -123,9 +123,9 @@ func (d *discovery) logIn(ctx context.Context) (*os.File, *login.Result, error) 
 			return sock, result, nil
 		}
 		sock.Close()
-		var moved *login.RedirectError
+		moved, redirected := errors.AsType[*login.RedirectError](failure)
 		switch {
-		case errors.As(failure, &moved):
+		case redirected:
 			if sock, err = way.follow(ctx, &d.cfg, moved); err != nil {
 				return nil, nil, d.failed(opFollow+moved.Address, err)
 			}
@@ -239,11 +239,10 @@ func (d *discovery) logOut(ctx context.Context) {
 
 // unanswered says what a context's end cut short.
 func unanswered(ctx context.Context, err error) error {
-	var malformed *pdu.Error
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return &awaited{"the target did not answer", ctx.Err()}
-	case errors.As(err, &malformed):
+	}
+	if _, malformed := errors.AsType[*pdu.Error](err); malformed {
 		return err
 	}
 	return fmt.Errorf("the target closed the connection: %w", err)

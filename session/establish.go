@@ -127,9 +127,9 @@ func (a *attempt) establish(ctx context.Context, sock *os.File) error {
 			return nil
 		}
 
-		var moved *login.RedirectError
+		moved, redirected := errors.AsType[*login.RedirectError](err)
 		weaker := login.RetryMD5(err) && chap != nil
-		if !weaker && !errors.As(err, &moved) {
+		if !weaker && !redirected {
 			return err
 		}
 		if err := a.conn.Stop(ctx, kernel.StopRecover); err != nil {

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"time"
+
+	"github.com/rootlun/rootlun/boot/timer"
 )
 
 // dhcp4 gets an address as RFC 2131, 4.4.1 has it. The delays between
@@ -110,7 +112,7 @@ func (d *dhcp4) lease(ctx context.Context, cfg *Config) (*answer, error) {
 		d.naks++
 		d.p.Printf("%s: DHCP server %s refused the address that it offered, starting again", d.name, net.IP(server))
 		if d.naks > 1 {
-			if err := pause(ctx, d.delay(d.naks-2)); err != nil {
+			if err := timer.Wait(ctx, d.delay(d.naks-2)); err != nil {
 				return nil, err
 			}
 		}
@@ -204,16 +206,4 @@ func (d *dhcp4) sane(m *reply4, what string) bool {
 		d.p.Printf("%s: DHCP %s ignored: %v", d.name, what, err)
 	}
 	return false
-}
-
-// pause waits unless ctx ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

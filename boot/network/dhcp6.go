@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rootlun/rootlun/boot/timer"
 )
 
 const client6Port, server6Port = 546, 547
@@ -143,7 +145,7 @@ func (d *dhcp6) lease(ctx context.Context) (*answer6, error) {
 		if d.refuse(reply); d.content {
 			return nil, d.refused
 		}
-		if err := pause(ctx, d.delay(failures)); err != nil {
+		if err := timer.Wait(ctx, d.delay(failures)); err != nil {
 			return nil, err
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rootlun/rootlun/boot/timer"
 )
 
 // maxDNSWait is the longest that one server is waited for at a time.
@@ -50,7 +52,7 @@ func (r resolver) lookup(ctx context.Context, servers []netip.Addr, search []str
 	names = append(names, name)
 	began, failures := time.Now(), ""
 	for tries := 1; ; tries++ {
-		round := time.NewTimer(r.wait)
+		round := timer.After(r.wait)
 		now := ""
 		for _, n := range names {
 			for _, server := range servers {
@@ -70,7 +72,7 @@ func (r resolver) lookup(ctx context.Context, servers []netip.Addr, search []str
 			failures = now
 		}
 		select {
-		case <-round.C:
+		case <-round:
 			r.wait = min(2*r.wait, maxDNSWait)
 		case <-ctx.Done():
 			return nil, &Error{name, "no address within " + seconds(time.Since(began)) + failures + "; check the name servers and the way to them", ctx.Err()}
@@ -142,11 +144,10 @@ func (r resolver) open(server netip.Addr) (*socket, error) {
 
 // plainError leaves of an error what tells people something.
 func plainError(err error) error {
-	var errno unix.Errno
-	switch {
-	case errors.As(err, &errno):
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		return errno
-	case errors.Is(err, context.DeadlineExceeded):
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("no answer")
 	}
 	return err

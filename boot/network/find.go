@@ -27,7 +27,7 @@ func (h host) find(ctx context.Context, cfg *Config, p Progress) (*link, error) 
 		found, err = h.choose(cfg, present)
 		return found != nil, err
 	})
-	var refused *Error
+	_, refused := errors.AsType[*Error](err)
 	switch {
 	case err == nil:
 		switch {
@@ -37,7 +37,7 @@ func (h host) find(ctx context.Context, cfg *Config, p Progress) (*link, error) 
 			p.Printf("no NIC has MAC %s; %s, at the PCI address that goes with it, is taken: it has %s", cfg.MAC, found.name, found.mac)
 		}
 		return found, nil
-	case errors.As(err, &refused):
+	case refused:
 		return nil, err
 	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 		return nil, &Error{who, fmt.Sprintf("did not appear within %s; present: %s", seconds(cfg.FindTimeout), h.describe(present)), err}

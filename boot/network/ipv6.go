@@ -226,9 +226,9 @@ func (w *watch6) advertisement(ctx context.Context, cfg *Config, limit time.Dura
 		}
 		return false, nil
 	})
-	var failed *Error
+	_, failed := errors.AsType[*Error](err)
 	switch {
-	case err == nil, errors.As(err, &failed):
+	case err == nil, failed:
 		return s, err
 	case s == nil || ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded):
 		return nil, w.fail(err, "router advertisements cannot be awaited")
@@ -283,12 +283,12 @@ func (w *watch6) managed(ctx context.Context, cfg *Config, limit time.Duration, 
 			return w.fail(err, "cannot have the address %s", p)
 		}
 		_, err = w.checked(ctx, cfg, func(a *address) bool { return a.Prefix == p })
-		var duplicate *duplicateError
+		_, duplicate := errors.AsType[*duplicateError](err)
 		switch {
 		case err == nil:
 			w.lease6(res, d.client, a)
 			return nil
-		case !errors.As(err, &duplicate) || try == 3:
+		case !duplicate || try == 3:
 			return err
 		}
 		w.p.Printf("%v; DHCPv6 is asked for another one", err)
@@ -359,8 +359,7 @@ func (w *watch6) checked(ctx context.Context, cfg *Config, pick func(*address) b
 		}
 		return usable, nil
 	})
-	var failed *Error
-	if err == nil || errors.As(err, &failed) {
+	if _, failed := errors.AsType[*Error](err); err == nil || failed {
 		return s, err
 	}
 	return nil, w.fail(err, "no IPv6 address passed duplicate address detection within %s; check what the routers advertise, and the kernel log", seconds(limit))

@@ -11,6 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/rootlun/rootlun/boot/timer"
 )
 
 // Router advertisements are the kernel's: it makes addresses and routes of
@@ -112,12 +114,12 @@ func (w *watch6) await(ctx context.Context, what string, limit time.Duration, lo
 		if !waiting {
 			done = w.p.Wait(what, limit)
 		}
-		var again <-chan time.Time
+		var again <-chan struct{}
 		if w.routers != nil && !s.gateway.IsValid() && len(s.linkLocal((*address).sends)) > 0 {
 			if time.Since(w.asked) >= w.host.solicit {
 				w.solicit()
 			}
-			again = time.After(time.Until(w.asked.Add(w.host.solicit)))
+			again = timer.After(time.Until(w.asked.Add(w.host.solicit)))
 		}
 		select {
 		case msgs, ok := <-w.events:

@@ -275,9 +275,11 @@ func (n *Netlink) do(ctx context.Context, r request) (answer, error) {
 		return res.answer, nil
 	case <-ctx.Done():
 		if r.late != nil {
+			late, cancel := context.WithTimeout(context.Background(), answerTimeout)
+			defer cancel()
 			select {
 			case <-ended:
-			case <-time.After(answerTimeout):
+			case <-late.Done():
 			}
 		}
 		return fail(fmt.Errorf("waited %s for the kernel: %w", since(start), ctx.Err()))
@@ -291,14 +293,14 @@ func (n *Netlink) exchange(r request) (answer, error) {
 	if err := n.send(r, w); err != nil {
 		return answer{}, err
 	}
-	timer := time.NewTimer(answerTimeout)
-	defer timer.Stop()
+	bound, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
 	select {
 	case a := <-w.answer:
 		return a, a.refused
 	case <-n.done:
 		return answer{}, n.failed
-	case <-timer.C:
+	case <-bound.Done():
 		return answer{}, fmt.Errorf("no answer %v after it was carried out: %w", answerTimeout, ErrLost)
 	}
 }

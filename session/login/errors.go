@@ -62,9 +62,9 @@ func with(a Algorithm) string {
 // MD5, our response, and MD5 was in the list. tgt 1.0.85 chooses 7, SHA-256,
 // and then computes SHA-1.
 func RetryMD5(err error) bool {
-	var status *StatusError
-	var auth *AuthError
-	return errors.As(err, &status) && status.retryMD5 || errors.As(err, &auth) && auth.retryMD5
+	status, refused := errors.AsType[*StatusError](err)
+	auth, failed := errors.AsType[*AuthError](err)
+	return refused && status.retryMD5 || failed && auth.retryMD5
 }
 
 // RedirectError says that the target has moved (status 0101 and 0102). The

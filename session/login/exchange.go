@@ -152,7 +152,7 @@ func (e *engine) trip(ctx context.Context, req pdu.LoginRequest) (pdu.LoginRespo
 		return none, fmt.Errorf("login to %s: send in the %v: %w", e.peer(), e.stage, err)
 	}
 	p, err := e.conn.Receive(ctx)
-	if malformed := (*pdu.Error)(nil); errors.As(err, &malformed) {
+	if _, malformed := errors.AsType[*pdu.Error](err); malformed {
 		return none, e.protocolError(err)
 	}
 	if err != nil {
