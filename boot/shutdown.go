@@ -76,12 +76,12 @@ func unmountAll(c *Console) {
 				continue
 			}
 			err := unix.Unmount(m.dir, 0)
-			if err == unix.EBUSY && !strings.HasPrefix(m.source, "/") { // no disk's: only out of the way
+			if err == unix.EBUSY && !strings.HasPrefix(m.source, "/") && m.dir != oldRoot { // no disk's: only out of the way
 				err = unix.Unmount(m.dir, unix.MNT_DETACH)
 			}
 			if err != nil && round == last {
 				err = unix.Mount("", m.dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
-				c.Printf("warning: %s is in use; to make it read-only: %v", m.dir, err)
+				c.Printf("warning: %s is still in use; is it read-only: %t", m.dir, err == nil)
 			}
 		}
 	}

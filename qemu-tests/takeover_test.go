@@ -136,7 +136,7 @@ func TestTakeover(t *testing.T) {
 			if errors := report["$ dmesg --level=err,crit,alert,emerg"] + report["$ cat /tmp/load.count /tmp/load.errors"]; strings.Contains(errors, "I/O error") || strings.Contains(errors, "EXT4-fs error") {
 				t.Error(errors)
 			}
-			if !strings.Contains(console, "session 1 is logged out") || strings.Contains(console, "is in use; to make it read-only") {
+			if !strings.Contains(console, "session 1 is logged out") || strings.Contains(console, "is still in use") {
 				t.Error("rootlun did not unmount and log out at the end")
 			}
 			if !strings.Contains(report["$ iscsiadm -m node"], otherTarget) {
