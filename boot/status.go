@@ -167,50 +167,37 @@ func (l *statusLooker) session(s *SessionStatus, manager string) {
 	if recovery == "off" {
 		s.ReplacementTimeout = -1
 	}
-	text := "" // the record's
-	s.Record, text = l.record(s.Target, portal, s.TPGT)
+	record := fmt.Sprintf("%s/%s/%s,%d,%s/default", l.db, s.Target, portal.Addr(), portal.Port(), s.TPGT)
+	text := l.text(record)
+	if text != "" {
+		s.Record = "/" + record
+	}
 	if !s.Root {
 		return
 	}
-	if p, ok := l.network(portal.Addr()); !ok {
-		s.Problems = append(s.Problems, p)
-	}
+	l.network(s, portal.Addr())
 	const noop = "node.conn[0].timeo.noop_out_interval"
 	next, startup := setting(text, noop), setting(text, "node.startup")
-	wait := fmt.Sprintf("/sys/class/iscsi_session/session%d/recovery_tmo", sid)
-	for _, p := range [...]struct {
-		is         bool
-		what, mend string // a mend that begins with "node." is a setting of the record and its value
-	}{
-		{s.State != "LOGGED_IN", "the session is not logged in", "look at the target and the network"},
-		{manager == "nobody", "nobody logs in again when the connection is lost", "start iscsid, or boot without rd.rootlun.keep=0"},
-		{!s.Multipath && s.ReplacementTimeout >= 0 && s.ReplacementTimeout < shortReplacement, "I/O fails too soon after the connection is lost", "echo 86400 >" + wait},
-		{!s.Multipath && s.NoopOutInterval != 0, "NOPs end the connection to a target that is only slow", noop + " -v 0"},
-		{!s.Multipath && s.NoopOutInterval == 0 && next != "" && next != "0", "the record turns NOPs on at the next login", noop + " -v 0"},
-		{s.Multipath && (s.ReplacementTimeout < 0 || s.ReplacementTimeout > 120), "I/O waits long for this path before dm-multipath takes another", "echo 5 >" + wait},
-		{s.Multipath && s.NoopOutInterval == 0, "without NOPs a path that is cut is not noticed", noop + " -v 5"},
-		{l.db != "" && s.Record == "", "there is no node record, so that iscsid takes iscsid.conf's timers", "rootlun records"},
-		{startup != "" && startup != "onboot", "by node.startup iscsiadm -m node --logoutall may end the session", "node.startup -v onboot"},
-	} {
-		if !p.is {
-			continue
-		}
-		if strings.HasPrefix(p.mend, "node.") {
-			p.mend = fmt.Sprintf("iscsiadm -m node -T %s -p %s -o update -n %s; it counts from the next login on", s.Target, s.Portal, p.mend)
-		}
-		s.Problems = append(s.Problems, Problem{p.what, p.mend})
+	pin := fmt.Sprintf(" >/sys/class/iscsi_session/session%d/recovery_tmo", sid)
+	update := fmt.Sprintf("iscsiadm -m node -T %s -p %s -o update -n ", s.Target, s.Portal)
+	s.check(s.State != "LOGGED_IN", "the session is not logged in", "look at the target and the network")
+	s.check(manager == "nobody", "nobody logs in again when the connection is lost", "start iscsid, or boot without rd.rootlun.keep=0")
+	if s.Multipath {
+		s.check(s.ReplacementTimeout < 0 || s.ReplacementTimeout > 120, "I/O waits long for this path before dm-multipath takes another", "echo 5"+pin)
+		s.check(s.NoopOutInterval == 0, "without NOPs a path that is cut is not noticed", update+noop+" -v 5, for the next login")
+	} else {
+		s.check(s.ReplacementTimeout >= 0 && s.ReplacementTimeout < shortReplacement, "I/O fails too soon after the connection is lost", "echo 86400"+pin)
+		s.check(s.NoopOutInterval != 0 || next != "" && next != "0", "NOPs end, now or after the next login, the connection to a target that is only slow", update+noop+" -v 0, for the next login")
 	}
+	s.check(l.db != "" && s.Record == "", "there is no node record, so that iscsid takes iscsid.conf's timers", "rootlun records")
+	s.check(startup != "" && startup != "onboot", "by node.startup iscsiadm -m node --logoutall may end the session", update+"node.startup -v onboot")
 }
 
-// record returns the file and the text of the record that iscsid reads.
-func (l *statusLooker) record(target string, portal netip.AddrPort, tpgt string) (file, text string) {
-	old := fmt.Sprintf("%s/%s/%s,%d", l.db, target, portal.Addr(), portal.Port())
-	for _, file := range [...]string{old, old + "," + tpgt + "/default"} {
-		if text := l.text(file); text != "" && l.db != "" {
-			return "/" + file, text
-		}
+// check notes a problem, if it is one.
+func (s *SessionStatus) check(is bool, what, mend string) {
+	if is {
+		s.Problems = append(s.Problems, Problem{what, mend})
 	}
-	return "", ""
 }
 
 // setting returns what a file of open-iscsi's says of a setting, "" when nothing.
@@ -223,17 +210,13 @@ func setting(text, name string) (value string) {
 	return value
 }
 
-// network says what is wrong with the way in which systemd-networkd, where it
-// runs, keeps the interface that leads to a portal.
-func (l *statusLooker) network(portal netip.Addr) (p Problem, ok bool) {
+// network checks how systemd-networkd, where it runs, keeps the interface that
+// leads to a session's portal.
+func (l *statusLooker) network(s *SessionStatus, portal netip.Addr) {
 	nic, _, err := l.route(portal)
-	if err != nil {
-		return Problem{"no route leads to the portal: " + err.Error(), "look at the network"}, false
-	}
+	s.check(err != nil, "no route leads to the portal", "look at the network")
 	index := strings.TrimSpace(l.text("sys/class/net/" + nic + "/ifindex"))
 	file := setting(l.text("run/systemd/netif/links/"+index), "NETWORK_FILE")
-	if text := l.text(strings.TrimPrefix(file, "/")); text == "" || setting(text, "KeepConfiguration") == "yes" {
-		return Problem{}, true
-	}
-	return Problem{"systemd-networkd takes the addresses of " + nic + " away when it stops", "KeepConfiguration=yes below [Network] in " + file}, false
+	text := l.text(strings.TrimPrefix(file, "/"))
+	s.check(text != "" && setting(text, "KeepConfiguration") != "yes", "systemd-networkd takes the addresses of "+nic+" away when it stops", "KeepConfiguration=yes below [Network] in "+file)
 }

@@ -74,7 +74,7 @@ func TestStatus(t *testing.T) {
 		{"for ever", map[string]string{session1 + "recovery_tmo": "off\n"}, "iscsid", nil},
 		{"NOPs", map[string]string{"sys/class/iscsi_connection/connection1:0/recv_tmo": "5\n"}, "iscsid", []string{"NOPs end"}},
 		{"NOPs of another session", map[string]string{"sys/class/iscsi_connection/connection2:0/recv_tmo": "5\n"}, "iscsid", nil},
-		{"NOPs later", map[string]string{record: "node.startup = onboot\nnode.conn[0].timeo.noop_out_interval = 5\n"}, "iscsid", []string{"the record turns NOPs on"}},
+		{"NOPs later", map[string]string{record: "node.startup = onboot\nnode.conn[0].timeo.noop_out_interval = 5\n"}, "iscsid", []string{"NOPs end"}},
 		{"no record", map[string]string{record: "-"}, "iscsid", []string{"there is no node record"}},
 		{"no open-iscsi", map[string]string{record: "-", "etc/iscsi/iscsid.conf": "-", "proc/90/cmdline": "@rootlun\x00"}, "rootlun keep", nil},
 		{"Debian 13", map[string]string{record: "-", "var/lib/iscsi/nodes/iqn.a/192.0.2.1,3260,1/default": "node.startup = onboot\n"}, "iscsid", nil},

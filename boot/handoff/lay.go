@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -33,13 +34,13 @@ func WriteInitiatorName(run, name string) error {
 //     no file when another way of booting leaves nothing below /run.
 //
 // What is missing in a root that is read-only can't be added. final says that it
-// will stay so; then the deepest folder that is there is covered by one in
-// memory, with all that is in it bound into that. Otherwise it is left for a
-// later call. The error names what could not be done; the rest is.
+// will stay so; then one in memory is laid over the deepest folder that is there.
+// Otherwise it is left for a later call. The error says what could not be done;
+// the rest is.
 func Lay(root, run string, final bool) error {
 	var errs []error
 	if etc, ok := inside(root, "etc/iscsi"); ok {
-		errs = append(errs, layName(filepath.Join(run, initiatorFile), etc, final))
+		errs = append(errs, layName(run, etc, final))
 	}
 	db, ok := inside(root, "var/lib/iscsi")
 	if !ok {
@@ -56,7 +57,7 @@ func Lay(root, run string, final bool) error {
 			if st, err := os.Stat(old); err == nil && st.Mode().IsRegular() || len(names(place)) > 0 {
 				continue
 			}
-			errs = append(errs, add(place, final, func() error {
+			errs = append(errs, add(run, place, final, func() error {
 				if err := os.MkdirAll(place, 0o700); err != nil {
 					return err
 				}
@@ -68,22 +69,22 @@ func Lay(root, run string, final bool) error {
 }
 
 // layName gives the folder etc an initiator name if it has none.
-func layName(ours, etc string, final bool) error {
+func layName(run, etc string, final bool) error {
 	place := filepath.Join(etc, initiatorFile)
 	text, err := os.ReadFile(place)
 	switch {
 	case err == nil && hasName(string(text)):
 		return nil
 	case err == nil:
-		return bind(ours, place)
+		return bind(filepath.Join(run, initiatorFile), place)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return add(place, final, func() error { return unix.Symlink("/run/"+initiatorFile, place) })
+	return add(run, place, final, func() error { return unix.Symlink("/run/"+initiatorFile, place) })
 }
 
 // add makes a new file; in a read-only file system if that is final.
-func add(place string, final bool, make func() error) error {
+func add(run, place string, final bool, make func() error) error {
 	err := make()
 	if !errors.Is(err, unix.EROFS) {
 		return err
@@ -91,7 +92,7 @@ func add(place string, final bool, make func() error) error {
 	if !final {
 		return nil
 	}
-	if err := cover(place); err != nil {
+	if err := cover(run, place); err != nil {
 		return err
 	}
 	return make()
@@ -104,9 +105,11 @@ func hasName(text string) bool {
 	return strings.TrimSpace(line) != ""
 }
 
-// cover mounts a folder in memory over the deepest one above path that is there,
-// and binds all that is in that one into it.
-func cover(path string) error {
+// cover lays a folder of run over the deepest one above path that is there, so
+// that files can be added. It takes overlayfs: of files that were bound into
+// another folder Debian's open-iscsi would take the mounts away, as they are of
+// the disk that it is to let go.
+func cover(run, path string) error {
 	dir := filepath.Dir(path)
 	for {
 		if st, err := os.Stat(dir); err == nil && st.IsDir() {
@@ -114,35 +117,19 @@ func cover(path string) error {
 		}
 		dir = filepath.Dir(dir)
 	}
-	covered, err := os.Open(dir)
+	lower, err := os.Open(dir) // a path may have what overlayfs takes for a separator
 	if err != nil {
 		return err
 	}
-	defer covered.Close()
-	entries, err := covered.Readdirnames(-1)
-	if err != nil {
+	defer lower.Close()
+	over := filepath.Join(run, "rootlun/over")
+	over = filepath.Join(over, strconv.Itoa(len(names(over))))
+	if err := errors.Join(os.MkdirAll(over+"/upper", 0o755), os.MkdirAll(over+"/work", 0o755)); err != nil {
 		return err
 	}
-	if err := unix.Mount("rootlun", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0755,size=1m"); err != nil {
-		return fmt.Errorf("mount tmpfs on %s: %w", dir, err)
-	}
-	for _, name := range entries {
-		from, to := fmt.Sprintf("/proc/self/fd/%d/%s", covered.Fd(), name), filepath.Join(dir, name)
-		st, err := os.Stat(from)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // a link to nowhere
-		}
-		if err == nil && st.IsDir() {
-			err = os.Mkdir(to, 0o755)
-		} else if err == nil {
-			err = os.WriteFile(to, nil, 0o600)
-		}
-		if err == nil {
-			err = bind(from, to)
-		}
-		if err != nil { // better nothing added than something hidden
-			return errors.Join(err, unix.Unmount(dir, unix.MNT_DETACH))
-		}
+	options := fmt.Sprintf("lowerdir=/proc/self/fd/%d,upperdir=%[2]s/upper,workdir=%[2]s/work", lower.Fd(), over)
+	if err := unix.Mount("rootlun", dir, "overlay", 0, options); err != nil {
+		return fmt.Errorf("mount overlayfs on %s: %w", dir, err)
 	}
 	return nil
 }
