@@ -34,7 +34,7 @@ func WriteInitiatorName(run, name string) error {
 //     no file when another way of booting leaves nothing below /run.
 //
 // What is missing in a root that is read-only can't be added. final says that it
-// will stay so; then one in memory is laid over the deepest folder that is there.
+// will stay so; then a copy in memory is laid over the deepest folder that is there.
 // Otherwise it is left for a later call. The error says what could not be done;
 // the rest is.
 func Lay(root, run string, final bool) error {
@@ -105,10 +105,10 @@ func hasName(text string) bool {
 	return strings.TrimSpace(line) != ""
 }
 
-// cover lays a folder of run over the deepest one above path that is there, so
-// that files can be added. It takes overlayfs: of files that were bound into
-// another folder Debian's open-iscsi would take the mounts away, as they are of
-// the disk that it is to let go.
+// cover binds a copy of the deepest folder above path that is there over it, so
+// that files can be added. The copy lies in memory, below run: a kernel may lack
+// overlayfs, and of a folder in which the disk's own files are bound Debian's
+// open-iscsi takes these mounts away, with all that it finds of that disk.
 func cover(run, path string) error {
 	dir := filepath.Dir(path)
 	for {
@@ -117,21 +117,43 @@ func cover(run, path string) error {
 		}
 		dir = filepath.Dir(dir)
 	}
-	lower, err := os.Open(dir) // a path may have what overlayfs takes for a separator
-	if err != nil {
-		return err
-	}
-	defer lower.Close()
 	over := filepath.Join(run, "rootlun/over")
 	over = filepath.Join(over, strconv.Itoa(len(names(over))))
-	if err := errors.Join(os.MkdirAll(over+"/upper", 0o755), os.MkdirAll(over+"/work", 0o755)); err != nil {
+	if err := os.MkdirAll(over, 0o755); err != nil {
 		return err
 	}
-	options := fmt.Sprintf("lowerdir=/proc/self/fd/%d,upperdir=%[2]s/upper,workdir=%[2]s/work", lower.Fd(), over)
-	if err := unix.Mount("rootlun", dir, "overlay", 0, options); err != nil {
-		return fmt.Errorf("mount overlayfs on %s: %w", dir, err)
+	if err := copyTree(dir, over); err != nil {
+		return err
 	}
-	return nil
+	return bind(over, dir)
+}
+
+// copyTree copies the folders, files and links of a folder.
+func copyTree(from, to string) error {
+	var errs []error
+	for _, name := range names(from) {
+		from, to := from+"/"+name, to+"/"+name
+		st, err := os.Lstat(from)
+		if err != nil {
+			return err
+		}
+		switch st.Mode().Type() {
+		case fs.ModeDir:
+			err = errors.Join(os.Mkdir(to, st.Mode().Perm()), copyTree(from, to))
+		case fs.ModeSymlink:
+			var link string
+			if link, err = os.Readlink(from); err == nil {
+				err = unix.Symlink(link, to)
+			}
+		case 0:
+			var text []byte
+			if text, err = os.ReadFile(from); err == nil {
+				err = os.WriteFile(to, text, st.Mode().Perm())
+			}
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 func bind(from, to string) error {
