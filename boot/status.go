@@ -78,14 +78,11 @@ func (l *statusLooker) look() Status {
 }
 
 type statusLooker struct {
-	root      string
-	fsys      fs.FS
-	sys       kernel.Sysfs
-	carriers  []uint32 // the sessions that the root is on
-	multipath bool     // several of them are one disk by dm-multipath
-	route     func(netip.Addr) (nic string, via netip.Addr, err error)
-	db        string // open-iscsi's folder of node records; empty: it is not installed
-	conf      string // iscsid.conf's text
+	root  string
+	fsys  fs.FS
+	sys   kernel.Sysfs
+	route func(netip.Addr) (nic string, via netip.Addr, err error)
+	db    string // open-iscsi's folder of node records; empty: it is not installed
 }
 
 func (l *statusLooker) text(name string) string {
