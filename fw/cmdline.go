@@ -43,6 +43,7 @@ type command struct {
 	dhcpRoot    string  // the word that lets DHCP name the target: root=dhcp or =dhcp6, netroot=dhcp or =dhcp6, netroot=iscsi, root=iscsi
 	params      []Param
 	retries     string // rd.iscsi.login_retry_max
+	timers      string // rd.rootlun.timers
 	failure     Failure
 	timeouts    Timeouts
 

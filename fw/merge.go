@@ -117,6 +117,7 @@ func newPlan(c *command, f *firmware) *Plan {
 		NoPeerDNS:   c.noPeerDNS,
 		VendorClass: c.vendorClass,
 		Params:      c.allParams(),
+		Timers:      c.timers,
 		Root:        c.root,
 		Failure:     c.failure,
 		Timeouts:    c.timeouts,

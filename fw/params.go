@@ -56,6 +56,7 @@ func parameters() []parameter {
 		{"rd.iscsi.transport", "", "rd.iscsi.transport=tcp", nil, setTransport},
 		{"rd.rootlun.credentials", "", "rd.rootlun.credentials=/PATH/TO/FILE or =NAME", nil, setCredentials},
 		{"rd.rootlun.auth", "", "rd.rootlun.auth=optional or =required", nil, setAuth},
+		{"rd.rootlun.timers", "", "rd.rootlun.timers=root, multipath or auto", nil, setTimers},
 		// dracut's switches for what is done here in any case.
 		{"rd.iscsi.ibft", "", "rd.iscsi.ibft=1", nil, setIBFT},
 		{"rd.rootlun.ibft", "", "rd.rootlun.ibft=lenient", nil, setLenient},
@@ -228,6 +229,16 @@ func timeout(name string, field func(*Timeouts) *time.Duration) parameter {
 		}
 		return err
 	}}
+}
+
+// setTimers reads rd.rootlun.timers=.
+func setTimers(c *command, w word) error {
+	switch w.value {
+	case "root", "multipath", "auto":
+		c.timers = w.value
+		return nil
+	}
+	return errors.New("there are no such timers")
 }
 
 func setNothing(_ *command, w word) error {

@@ -41,6 +41,7 @@ type Plan struct {
 	// VendorClass is DHCP's option 60: rd.net.dhcp.vendor-class.
 	VendorClass string
 	Params      []Param // rd.iscsi.param, in the order given
+	Timers      string  // rd.rootlun.timers: root, multipath or auto; empty: auto
 	Failure     Failure
 	Timeouts    Timeouts
 	Warnings    []string

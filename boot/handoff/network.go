@@ -55,9 +55,15 @@ type Route struct {
 // form below run, which is "/run". Only those that the next system has read
 // theirs. Parents stand before what is made of them. It writes all that it can,
 // and returns what failed.
-func WriteNetwork(run string, interfaces []Interface) error {
+//
+// systemd says whether the next system runs systemd; scripts take it for that
+// when it has a folder for units there.
+func WriteNetwork(run string, systemd bool, interfaces []Interface) error {
 	var errs []error
 	write := func(name string, mode os.FileMode, text string) {
+		if strings.HasPrefix(name, "systemd/system/") && !systemd {
+			return
+		}
 		errs = append(errs, writeFile(filepath.Join(run, name), []byte(text), mode))
 	}
 	var ifstate strings.Builder

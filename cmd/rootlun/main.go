@@ -32,6 +32,8 @@ usage: rootlun COMMAND [OPTION…]; --help after a command tells more
   rootlun show      print what a boot would do, and which source says so
   rootlun check     try what a boot would need, on the machine that runs
   rootlun fw        print what the firmware says, and nothing else
+  rootlun status    print how safe the root's sessions are in the booted system
+  rootlun records   show this boot's node records to open-iscsi
   rootlun version   print the version
 `
 
@@ -41,7 +43,7 @@ type verb func(args []string, stdout, stderr io.Writer) int
 func main() { os.Exit(dispatch(os.Args, os.Getpid(), os.Stdout, os.Stderr)) }
 
 // dispatch runs the verb that the arguments name, or the name that the program
-// is called by; PID 1 is always init. It returns the exit code.
+// is called by; PID 1 is always init, or shutdown. It returns the exit code.
 func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 	verbs := map[string]verb{
 		"init":     runInit,
@@ -51,6 +53,8 @@ func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 		"sessions": runSessions,
 		"rescan":   runRescan,
 		"logout":   runLogout,
+		"status":   runStatus,
+		"records":  runRecords,
 		"show":     runShow,
 		"check":    runCheck,
 		"fw":       runFirmware,
@@ -58,6 +62,9 @@ func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 		"help": printUsage, "--help": printUsage, "-h": printUsage,
 	}
 	name, args := filepath.Base(argv[0]), argv[1:]
+	if name == "shutdown" && pid == 1 {
+		return runShutdown(args, stdout)
+	}
 	if name != "init" && pid != 1 {
 		name = ""
 		if len(args) > 0 {
