@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -175,26 +174,4 @@ func (w *weather) login(ctx context.Context, i int) (net.Conn, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-// Busiest returns the most attempts of all initiators in any span of that length
-// that begins with one between two times, 0 for the end.
-func (r *StormResult) Busiest(span, from, to time.Duration) (most int) {
-	var all []time.Duration
-	for _, of := range r.Attempts {
-		for _, a := range of {
-			if a.At >= from && (to == 0 || a.At < to) {
-				all = append(all, a.At)
-			}
-		}
-	}
-	slices.Sort(all)
-	last := 0
-	for first := range all {
-		for last < len(all) && all[last] < all[first]+span {
-			last++
-		}
-		most = max(most, last-first)
-	}
-	return most
 }

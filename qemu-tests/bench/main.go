@@ -42,7 +42,15 @@ const (
 func main() {
 	rounds := flag.Int("rounds", 5, "how often each is measured")
 	peerOnly := flag.Bool("peer", false, "measure the peers alone")
+	initiators := flag.Int("storm", 0, "have so many initiators log in at once, and measure nothing else")
 	flag.Parse()
+	if *initiators > 0 {
+		if err := storms(context.Background(), *initiators); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := bench(context.Background(), *rounds, *peerOnly); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
