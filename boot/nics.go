@@ -317,14 +317,12 @@ func (n *nicSet) own(t fw.Target) bool {
 }
 
 // bound returns the NIC that the connection to a target must leave by, as there
-// are others; empty: the routes decide.
+// are others, if only later; empty: the routes decide.
 func (n *nicSet) bound(t fw.Target, nic *network.Result) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, s := range n.states {
-		if s.result != nil && s.result != nic && n.own(t) {
-			return nic.Name
-		}
+	if len(n.states) > 1 && n.own(t) {
+		return nic.Name
 	}
 	return ""
 }
@@ -394,11 +392,12 @@ func (n *nicSet) targets() (targets []fw.Target, more bool, lack []error, change
 
 // sessionConfig is the function of that name, and the root, of the plan as it is
 // now.
-func (n *nicSet) sessionConfig(t fw.Target) (session.Config, fw.Root, error) {
+func (n *nicSet) sessionConfig(t *fw.Target) (*session.Config, *fw.Root, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	cfg, err := sessionConfig(n.plan, t)
-	return cfg, n.plan.Root, err
+	cfg.Resolve = n.resolve
+	return cfg, &n.plan.Root, err
 }
 
 // resolve returns the addresses of a portal's host, at least one.

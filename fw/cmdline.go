@@ -45,6 +45,8 @@ type command struct {
 	retries     string // rd.iscsi.login_retry_max
 	failure     Failure
 	timeouts    Timeouts
+
+	authOptional bool // rd.rootlun.auth=optional
 }
 
 // choice is a boolean that may not be given.
@@ -65,7 +67,7 @@ type word struct {
 
 // readCmdline reads proc/cmdline, and Debian's file below it. What is not there
 // says nothing.
-func readCmdline(s Sources) *command {
+func readCmdline(s *Sources) *command {
 	var c *command
 	if s.Cmdline != nil {
 		c = parseCmdline(*s.Cmdline)

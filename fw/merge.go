@@ -28,9 +28,9 @@ import (
 //
 // What /etc/iscsi.initramfs has stands in c, below the command line's. What
 // DHCP has comes later, by Lease.
-func merge(c *command, creds Credentials, f firmware, m machine) (*Plan, error) {
+func merge(c *command, creds *Credentials, f *firmware, m machine) (*Plan, error) {
 	p := newPlan(c, f)
-	p.Credentials = creds
+	p.Credentials = *creds
 	p.Credentials.CHAP = c.chap.over(creds.CHAP)
 	if len(creds.Targets) > 0 {
 		p.Credentials.Targets = make(map[string]CHAP)
@@ -69,6 +69,7 @@ func merge(c *command, creds Credentials, f firmware, m machine) (*Plan, error) 
 	}
 
 	p.defaultIPv6()
+	p.beyondLink()
 
 	if len(p.Targets) > 0 || p.AskDHCP != "" {
 		for _, err := range f.errs {
@@ -102,12 +103,12 @@ func merge(c *command, creds Credentials, f firmware, m machine) (*Plan, error) 
 }
 
 // asks reports whether anything asks for iSCSI.
-func asks(c *command, f firmware) bool {
+func asks(c *command, f *firmware) bool {
 	return c.asks || c.dhcpRoot != "" || len(f.targets) > 0 || len(f.errs) > 0
 }
 
 // newPlan is what the command line alone decides.
-func newPlan(c *command, f firmware) *Plan {
+func newPlan(c *command, f *firmware) *Plan {
 	return &Plan{
 		VLANs:       c.vlans,
 		Bonds:       c.bonds,
@@ -120,12 +121,14 @@ func newPlan(c *command, f firmware) *Plan {
 		Failure:     c.failure,
 		Timeouts:    c.timeouts,
 		Warnings:    slices.Concat(c.warnings, f.warnings),
+
+		AuthOptional: c.authOptional,
 	}
 }
 
 // nothing is the plan of a machine that nothing asks anything of. What is
 // wrong with its command line is none of our business, and yet worth a word.
-func nothing(c *command, f firmware) (*Plan, error) {
+func nothing(c *command, f *firmware) (*Plan, error) {
 	p := newPlan(c, f)
 	for _, err := range c.errs {
 		p.Warnings = append(p.Warnings, err.Error())
@@ -134,7 +137,7 @@ func nothing(c *command, f firmware) (*Plan, error) {
 }
 
 // noTarget says why there is no target though something asks for one.
-func noTarget(c *command, f firmware) error {
+func noTarget(c *command, f *firmware) error {
 	const form = "netroot=iscsi:192.168.50.1::::iqn.2009-06.com.example:disk"
 	if c.firmware == off {
 		return &Error{cmdlinePlace, "rd.iscsi.firmware=0", form, errors.New("the firmware is not asked, and nothing else names a target")}
@@ -167,6 +170,9 @@ func (p *Plan) add(t Target, own bool) error {
 	if !h.empty() {
 		t.CHAP = &h
 	}
+	if weak := h.Weak(); weak != "" && !slices.Contains(p.Warnings, weak) {
+		p.Warnings = append(p.Warnings, weak)
+	}
 	p.addTarget(t)
 	return nil
 }
@@ -184,7 +190,7 @@ func (p *Plan) addTarget(t Target) {
 
 // mergeNICs lays the command line's NICs over the firmware's, which keep their
 // places. Without any there is one that asks DHCP.
-func mergeNICs(c *command, f firmware, m machine, useFirmware bool) []NIC {
+func mergeNICs(c *command, f *firmware, m machine, useFirmware bool) []NIC {
 	var nics []NIC
 	if useFirmware || c.fromFW || !c.ipGiven {
 		nics = slices.Clone(f.nics)
@@ -245,6 +251,24 @@ func (p *Plan) defaultIPv6() {
 		if n := &p.NICs[i]; n.From == "default" && len(p.Targets) > 0 {
 			n.DHCP, n.RA, n.DHCP6 = false, true, true
 			n.Origin = n.origin()
+		}
+	}
+}
+
+// beyondLink has a NIC ask for IPv6 of which a table says no more than its
+// link-local address, as EDK2's may, though a target is beyond the link.
+func (p *Plan) beyondLink() {
+	for _, t := range p.Targets {
+		host, err := netip.ParseAddr(t.Host)
+		if err != nil || host.Is4() || host.IsLinkLocalUnicast() {
+			continue
+		}
+		for i := range p.NICs {
+			n := &p.NICs[i]
+			if (t.NIC == i || t.NIC < 0) && n.Index >= 0 && n.AddressFrom == n.From && // a table has one address
+				len(n.Address) > 0 && n.Address[0].Addr().Is6() && n.Address[0].Addr().IsLinkLocalUnicast() {
+				n.RA, n.DHCP6 = true, true
+			}
 		}
 	}
 }
@@ -330,7 +354,7 @@ func nicOf(t portal, nics []NIC, aliases map[string]string) int {
 }
 
 // setInitiator chooses the initiator name, as far as it is not DHCP's.
-func (p *Plan) setInitiator(c *command, f firmware, m machine) error {
+func (p *Plan) setInitiator(c *command, f *firmware, m machine) error {
 	p.Initiator = f.initiator
 	switch {
 	case c.names.Name != "":

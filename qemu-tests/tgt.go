@@ -31,7 +31,8 @@ type Target struct {
 
 // TGT is a running tgtd.
 type TGT struct {
-	Port   int // on the host's loopback
+	Port   int                        // on the host's loopback
+	Admin  func(args ...string) error // tgtadm, while it runs
 	cancel context.CancelFunc
 	done   chan struct{}
 	again  func(context.Context) (*TGT, error) // starts it as it was started
@@ -103,6 +104,7 @@ func startTGT(ctx context.Context, command func(context.Context, string, ...stri
 		}
 		return nil
 	}
+	tgt.Admin = admin
 	err = tgt.await(ctx, admin)
 	for i := 0; i < len(targets) && err == nil; i++ {
 		err = targets[i].define(strconv.Itoa(i+1), admin)

@@ -65,6 +65,8 @@ func (s *Session) disks(ctx context.Context) ([]Disk, error) {
 	}
 	var disks []Disk
 	for _, lun := range luns {
+		// Of one that was there its size may be new. That it has none is no matter.
+		_ = s.answered(ctx, func() error { return s.in.sys.Rescan(kernel.UnitDir(s.HostNo, s.target, lun)) })
 		disk, err := s.disk(ctx, lun)
 		switch {
 		case err == nil:
@@ -126,24 +128,10 @@ func (s *Session) unit(lun uint64) (kernel.Unit, string, error) {
 	return unit, name, err
 }
 
-// scan has the kernel look for a LUN. The write ends when the unit has
-// answered, which no context can hasten, so it is left behind when ctx ends: for
-// minutes, or until Logout.
+// scan has the kernel look for a LUN.
 func (s *Session) scan(ctx context.Context, lun uint64) error {
-	scanned := make(chan error, 1)
-	s.scans.Add(1)
-	go func() { // ends at the latest with the session
-		scanned <- s.in.sys.Scan(s.HostNo, s.target, lun)
-		s.scans.Done()
-	}()
-	select {
-	case err := <-scanned:
-		if err != nil {
-			return err
-		}
-	case <-ctx.Done():
-		s.mute.Store(true)
-		return &awaited{"the target did not answer the scan", ctx.Err()}
+	if err := s.answered(ctx, func() error { return s.in.sys.Scan(s.HostNo, s.target, lun) }); err != nil {
+		return err
 	}
 
 	// The kernel passes over a session that is not logged in without a word.
@@ -162,6 +150,25 @@ func (s *Session) scan(ctx context.Context, lun uint64) error {
 		return ErrNoLUN // not only a missing file
 	}
 	return err
+}
+
+// answered waits for a write to sysfs that ends when the target has answered. No
+// context can hasten it, so it is left behind when ctx ends: for minutes, or
+// until Logout.
+func (s *Session) answered(ctx context.Context, write func() error) error {
+	written := make(chan error, 1)
+	s.scans.Add(1)
+	go func() { // ends at the latest with the session
+		written <- write()
+		s.scans.Done()
+	}()
+	select {
+	case err := <-written:
+		return err
+	case <-ctx.Done():
+		s.mute.Store(true)
+		return &awaited{"the target did not answer the scan", ctx.Err()}
+	}
 }
 
 // awaitBlock waits for the event that says that a unit's disk is complete.

@@ -20,10 +20,14 @@ const logoutTimeout = 15 * time.Second
 const scanGrace = time.Second
 
 // Logout removes the session's disks, logs out and destroys the session. The
-// disks must not be in use. A target that does not answer is no error, as its
-// connection is closed all the same. Errors are *OpError.
+// disks must not be in use, and iscsi_tcp must be its driver. A target that does
+// not answer is no error, as its connection is closed all the same. Errors are
+// *OpError.
 func (s *Session) Logout(ctx context.Context) error {
 	a := &attempt{Session: s, start: time.Now()}
+	if driver := s.in.sys.Attr(fmt.Sprintf("class/scsi_host/host%d/proc_name", s.HostNo)); driver != "" && driver != "iscsi_tcp" {
+		return a.failed("log out", fmt.Errorf("the session is of the driver %s, whose own tool can", driver))
+	}
 	a.conn = s.in.netlink.Listen(s.SID, cid)
 	defer a.conn.Close()
 	state, err := s.in.sys.SessionAttr(s.SID, "state")

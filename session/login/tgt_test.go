@@ -73,6 +73,19 @@ func TestTGT(t *testing.T) {
 		res, err := g.login("1", func(c *login.Config) { c.Discovery, c.TargetName = true, "" })
 		wantExchanges(t, 1, res, err)
 	})
+	t.Run("optional authentication", func(t *testing.T) {
+		optional := func(c *login.Config) { c.CHAP.Optional = true }
+		res, err := g.login("1", chap(), optional) // wants none
+		wantExchanges(t, 3, res, err)
+		if res.Algorithm != 0 {
+			t.Errorf("logged in with %v", res.Algorithm)
+		}
+		res, err = g.login("2", chap(login.MD5), optional)
+		wantExchanges(t, 4, res, err)
+		if res.Algorithm != login.MD5 {
+			t.Errorf("logged in with %v", res.Algorithm)
+		}
+	})
 	t.Run("CHAP", func(t *testing.T) {
 		res, err := g.login("2", chap(login.MD5))
 		wantExchanges(t, 4, res, err)
