@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"path"
 	"time"
 
 	"github.com/rootlun/rootlun/boot"
@@ -61,7 +61,7 @@ func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 		"version":  printVersion, "--version": printVersion,
 		"help": printUsage, "--help": printUsage, "-h": printUsage,
 	}
-	name, args := filepath.Base(argv[0]), argv[1:]
+	name, args := path.Base(argv[0]), argv[1:]
 	if name == "shutdown" && pid == 1 {
 		return runShutdown(args, stdout)
 	}
