@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -115,13 +114,13 @@ func (l *statusLooker) rootSessions() (sids []uint32, multipath bool) {
 			source = m.source // the last one lies on top
 		}
 	}
-	device, err := filepath.EvalSymlinks(filepath.Join(l.root, source)) // /dev/mapper/… is a link
+	device, err := kernel.Resolve(path.Join(l.root, source)) // /dev/mapper/… is a link
 	if source == "" || source[0] != '/' || err != nil {
 		return nil, false
 	}
 	var walk func(name string, depth int)
 	walk = func(name string, depth int) {
-		dir, err := filepath.EvalSymlinks(filepath.Join(l.root, "sys/class/block", name))
+		dir, err := kernel.Resolve(path.Join(l.root, "sys/class/block", name))
 		if err != nil || depth > 8 {
 			return
 		}
@@ -136,14 +135,14 @@ func (l *statusLooker) rootSessions() (sids []uint32, multipath bool) {
 			}
 		}
 		if l.text("sys/class/block/"+name+"/partition") != "" { // what is below it is its disk's
-			dir = filepath.Dir(dir)
+			dir = path.Dir(dir)
 		}
 		below, _ := stable.ReadDir(os.DirFS(dir), "slaves")
 		for _, e := range below {
 			walk(e.Name(), depth+1)
 		}
 	}
-	walk(filepath.Base(device), 0)
+	walk(path.Base(device), 0)
 	return sids, multipath
 }
 

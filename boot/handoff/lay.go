@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"strconv"
 	"strings"
 
@@ -17,7 +17,7 @@ const initiatorFile = "initiatorname.iscsi"
 
 // WriteInitiatorName writes the initiator name below run, as open-iscsi has it.
 func WriteInitiatorName(run, name string) error {
-	return writeFile(filepath.Join(run, initiatorFile), []byte("# Of this boot, by rootlun\nInitiatorName="+name+"\n"), 0o644)
+	return writeFile(path.Join(run, initiatorFile), []byte("# Of this boot, by rootlun\nInitiatorName="+name+"\n"), 0o644)
 }
 
 // Lay shows the boot's node records and initiator name to the open-iscsi of the
@@ -49,10 +49,10 @@ func Lay(root, run string, final bool) error {
 	if !ok {
 		return errors.Join(errs...)
 	}
-	ours, theirs := filepath.Join(run, recordsDir), filepath.Join(db, "nodes")
+	ours, theirs := path.Join(run, recordsDir), path.Join(db, "nodes")
 	for _, target := range names(ours) {
-		for _, portal := range names(filepath.Join(ours, target)) {
-			place := filepath.Join(theirs, target, portal)
+		for _, portal := range names(path.Join(ours, target)) {
+			place := path.Join(theirs, target, portal)
 			old := place[:strings.LastIndexByte(place, ',')] // the file that older ones had, which is still read first
 			if st, err := os.Stat(old); err == nil && st.Mode().IsRegular() || len(names(place)) > 0 {
 				continue
@@ -61,7 +61,7 @@ func Lay(root, run string, final bool) error {
 				if err := os.MkdirAll(place, 0o700); err != nil {
 					return err
 				}
-				return bind(filepath.Join(ours, target, portal), place)
+				return bind(path.Join(ours, target, portal), place)
 			}))
 		}
 	}
@@ -70,13 +70,13 @@ func Lay(root, run string, final bool) error {
 
 // layName gives the folder etc an initiator name if it has none.
 func layName(run, etc string, final bool) error {
-	place := filepath.Join(etc, initiatorFile)
+	place := path.Join(etc, initiatorFile)
 	text, err := os.ReadFile(place)
 	switch {
 	case err == nil && hasName(string(text)):
 		return nil
 	case err == nil:
-		return bind(filepath.Join(run, initiatorFile), place)
+		return bind(path.Join(run, initiatorFile), place)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -105,20 +105,20 @@ func hasName(text string) bool {
 	return strings.TrimSpace(line) != ""
 }
 
-// cover binds a copy of the deepest folder above path that is there over it, so
+// cover binds a copy of the deepest folder above name that is there over it, so
 // that files can be added. The copy lies in memory, below run: a kernel may lack
 // overlayfs, and of a folder in which the disk's own files are bound Debian's
 // open-iscsi takes these mounts away, with all that it finds of that disk.
-func cover(run, path string) error {
-	dir := filepath.Dir(path)
+func cover(run, name string) error {
+	dir := path.Dir(name)
 	for {
 		if st, err := os.Stat(dir); err == nil && st.IsDir() {
 			break
 		}
-		dir = filepath.Dir(dir)
+		dir = path.Dir(dir)
 	}
-	over := filepath.Join(run, "rootlun/over")
-	over = filepath.Join(over, strconv.Itoa(len(names(over))))
+	over := path.Join(run, "rootlun/over")
+	over = path.Join(over, strconv.Itoa(len(names(over))))
 	if err := os.MkdirAll(over, 0o755); err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func bind(from, to string) error {
 
 // inside returns the path of a folder below root, with the links on the way
 // followed as they will be when root is /.
-func inside(root, name string) (path string, ok bool) {
+func inside(root, name string) (string, bool) {
 	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", false
@@ -176,8 +176,8 @@ func inside(root, name string) (path string, ok bool) {
 		return "", false
 	}
 	defer unix.Close(fd)
-	path, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
-	return path, err == nil
+	found, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	return found, err == nil
 }
 
 // names returns what is in a folder; nothing when it is not there.

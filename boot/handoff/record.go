@@ -2,7 +2,7 @@ package handoff
 
 import (
 	"fmt"
-	"path/filepath"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -105,7 +105,7 @@ func WriteRecord(run string, c *session.Config, tpgt uint16) error {
 		return fmt.Errorf("no node record for %q: a name or secret does not fit in", c.TargetName)
 	}
 	portal := fmt.Sprintf("%s,%d,%d", address(c), c.Portal.Port(), tpgt)
-	return writeFile(filepath.Join(run, recordsDir, c.TargetName, portal, "default"), text, 0o600)
+	return writeFile(path.Join(run, recordsDir, c.TargetName, portal, "default"), text, 0o600)
 }
 
 // address is the portal's, as the kernel was told it.

@@ -2,7 +2,7 @@ package handoff
 
 import (
 	"os"
-	"path/filepath"
+	"path"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,24 +14,24 @@ const Program = "rootlun/rootlun"
 // calls of it, and as the program to return to at the end (see boot.Shutdown),
 // if nothing else is there for that. It takes its memory once.
 func Install(run string) error {
-	path := filepath.Join(run, Program)
-	if _, err := os.Stat(path); err != nil {
+	program := path.Join(run, Program)
+	if _, err := os.Stat(program); err != nil {
 		self, err := os.ReadFile("/proc/self/exe")
 		if err == nil {
-			err = writeFile(path, self, 0o755)
+			err = writeFile(program, self, 0o755)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	last := filepath.Join(run, "initramfs/shutdown")
+	last := path.Join(run, "initramfs/shutdown")
 	if _, err := os.Lstat(last); err == nil {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(last), 0o755); err != nil {
+	if err := os.MkdirAll(path.Dir(last), 0o755); err != nil {
 		return err
 	}
-	return unix.Link(path, last)
+	return unix.Link(program, last)
 }
 
 // Systemd says whether the system whose root is mounted on root has systemd.
@@ -61,12 +61,12 @@ ExecStart=-/run/` + Program + ` records
 // system; run is "/run".
 func WriteUnits(run string) error {
 	const unit = "systemd/system/rootlun-records.service"
-	if err := writeFile(filepath.Join(run, unit), []byte(recordsUnit), 0o644); err != nil {
+	if err := writeFile(path.Join(run, unit), []byte(recordsUnit), 0o644); err != nil {
 		return err
 	}
-	wants := filepath.Join(run, "systemd/system/sysinit.target.wants")
+	wants := path.Join(run, "systemd/system/sysinit.target.wants")
 	if err := os.MkdirAll(wants, 0o755); err != nil {
 		return err
 	}
-	return unix.Symlink("../rootlun-records.service", filepath.Join(wants, "rootlun-records.service"))
+	return unix.Symlink("../rootlun-records.service", path.Join(wants, "rootlun-records.service"))
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // attrSize bounds what is read of an attribute: sysfs gives a page at most.
@@ -270,7 +272,7 @@ func readFile(path string) ([]byte, error) {
 // Resolve returns the name of a file or folder without symbolic links, as the
 // kernel has it: sysfs tells by a folder's place what it belongs to.
 func Resolve(name string) (string, error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, unix.O_PATH, 0)
 	if err != nil {
 		return "", err
 	}
