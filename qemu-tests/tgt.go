@@ -35,6 +35,7 @@ type TGT struct {
 	Admin  func(args ...string) error // tgtadm, while it runs
 	cancel context.CancelFunc
 	done   chan struct{}
+	again  func(context.Context) (*TGT, error) // starts it as it was started
 }
 
 // StartTGT starts a tgtd of its own, with its log and its control socket in
@@ -87,7 +88,9 @@ func startTGT(ctx context.Context, command func(context.Context, string, ...stri
 		cancel()
 		return nil, err
 	}
-	tgt := &TGT{Port: port, cancel: cancel, done: make(chan struct{})}
+	tgt := &TGT{Port: port, cancel: cancel, done: make(chan struct{}), again: func(ctx context.Context) (*TGT, error) {
+		return startTGT(ctx, command, port, portals, dir, targets...)
+	}}
 	go func() {
 		defer close(tgt.done)
 		_ = cmd.Wait() // it is always killed
@@ -182,6 +185,21 @@ func (t Target) define(tid string, admin func(...string) error) error {
 func (t *TGT) Close() {
 	t.cancel()
 	<-t.done
+}
+
+// Restart kills the target, and starts it again on its port after a while.
+func (t *TGT) Restart(ctx context.Context, away time.Duration) error {
+	t.Close()
+	select {
+	case <-time.After(away):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	next, err := t.again(ctx)
+	if err == nil {
+		*t = *next
+	}
+	return err
 }
 
 // freePort returns a port of the loopback on which nothing listens now.

@@ -157,16 +157,11 @@ func (s *spoiled) missed() bool {
 // passing wants an error that a later attempt may not meet, and that shows no secret.
 func (s *spoiled) passing(fault string, err error) {
 	s.t.Helper()
-	var status *login.StatusError
-	var moved *login.RedirectError
-	var protocol *login.ProtocolError
-	var auth *login.AuthError
-	var config *login.ConfigError
 	switch {
 	case err == nil:
 		s.t.Errorf("%s: no error", fault)
-	case errors.As(err, &status), errors.As(err, &moved), errors.As(err, &protocol), errors.As(err, &auth), errors.As(err, &config):
-		s.t.Errorf("%s: %v: it seems to be for good", fault, err)
+	case Retry(err) != Normally:
+		s.t.Errorf("%s: %v: it is not tried again at once", fault, err)
 	case strings.Contains(err.Error(), "secret-of"):
 		s.t.Errorf("%s: the error shows a secret: %v", fault, err)
 	}

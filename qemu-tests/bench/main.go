@@ -7,7 +7,10 @@
 //     DHCP (in `rootlun network`, once the plan is read), against klibc's
 //     ipconfig, whose first request of a NIC that was down is lost; the former
 //     is parted at the moment when the link has its carrier;
-//   - login: from the start of `rootlun login` to the disk, against iscsistart.
+//   - login: from the start of `rootlun login` to the disk, against iscsistart;
+//   - paths: eight targets against one, and a dead path of two against none, both
+//     in rootlun alone;
+//   - slope: logins to a target whose answers come later and later.
 //
 // The times are the guest's own. It ends with code 1 when a ratio is over the
 // budget.
@@ -44,7 +47,15 @@ const (
 func main() {
 	rounds := flag.Int("rounds", 5, "how often each is measured")
 	peerOnly := flag.Bool("peer", false, "measure the peers alone")
+	initiators := flag.Int("storm", 0, "have so many initiators log in at once, and measure nothing else")
 	flag.Parse()
+	if *initiators > 0 {
+		if err := storms(context.Background(), *initiators); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := bench(context.Background(), *rounds, *peerOnly); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -82,16 +93,45 @@ func bench(ctx context.Context, rounds int, peerOnly bool) error {
 	if err != nil {
 		return fmt.Errorf("login: %w", err)
 	}
+	var many, late, dead sample
+	var open, chap trips
+	if !peerOnly {
+		if many, late, dead, err = measurePaths(ctx, lab, dir, own, rounds); err != nil {
+			return fmt.Errorf("paths: %w", err)
+		}
+		if open, chap, err = measureSlope(ctx, lab, dir, rounds); err != nil {
+			return fmt.Errorf("slope: %w", err)
+		}
+	}
 	fmt.Printf("\nmedians of %d rounds, in ms of the guest's clock (QEMU, %s)\n", rounds, lab.Accel)
 	fmt.Printf("%-44s %9s %9s %7s %7s\n", "", "rootlun", "peer", "ratio", "budget")
-	return errors.Join(
+	err = errors.Join(
 		compare("/init to the root's init; initramfs-tools", boot, peerOnly, budget),
 		compare("link to address by DHCP; klibc's ipconfig", down, peerOnly, budget),
 		compareRest(down, carrier, up, peerOnly),
 		compare("the same, when its link is up already", up, peerOnly, upBudget),
 		compare("login to the disk; iscsistart", login, peerOnly, budget))
+	if peerOnly {
+		return err
+	}
+	fmt.Printf("\n%-44s %9s %9s\n", "", "rootlun", "itself")
+	err = errors.Join(err,
+		compare(fmt.Sprintf("address to the disks of %d targets; of one", manyTargets), many, false, 0),
+		compare(fmt.Sprintf("the same, when answers take %d ms", lateness.Milliseconds()), late, false, manyBudget),
+		compare("/init to the root, a path dead; both alive", dead, false, deadBudget))
+	fmt.Printf("\n%-44s", "with the target's answers later by")
+	for _, delay := range delays {
+		fmt.Printf(" %3d ms", delay.Milliseconds())
+	}
+	fmt.Printf(" %10s %6s\n", "trips", "want")
+	return errors.Join(err,
+		slope("login, no authentication", open.login, 1),
+		slope("login, CHAP", chap.login, 4),
+		slope("login and disk, no authentication", open.disk, 0),
+		slope("login and disk, CHAP", chap.disk, 0))
 }
 
+// compare prints a row; a budget of 0 is none.
 func compare(what string, s sample, peerOnly bool, budget float64) error {
 	peer := median(s.peer)
 	if peerOnly {
@@ -99,7 +139,12 @@ func compare(what string, s sample, peerOnly bool, budget float64) error {
 		return nil
 	}
 	own := median(s.own)
-	fmt.Printf("%-44s %9.0f %9.0f %7.3f %7.3f\n", what, own, peer, own/peer, budget)
+	fmt.Printf("%-44s %9.0f %9.0f %7.3f", what, own, peer, own/peer)
+	if budget == 0 {
+		fmt.Println("       -")
+		return nil
+	}
+	fmt.Printf(" %7.3f\n", budget)
 	if own/peer > budget {
 		return fmt.Errorf("%s: %.3f of the peer's time is over the budget of %.3f", what, own/peer, budget)
 	}
