@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"path"
 	"strings"
 
 	"github.com/rootlun/rootlun/fw"
@@ -29,8 +29,8 @@ func toParam(cfg *session.Config) func(string) error {
 // discovery, which is how a secret stays out of the argument list. Warnings go to
 // stderr.
 func (c *caller) readCredentials(stderr io.Writer) error {
-	path := c.credentials
-	known, warnings, err := fw.ReadCredentials(os.DirFS(filepath.Dir(path)), filepath.Base(path), path)
+	file := c.credentials
+	known, warnings, err := fw.ReadCredentials(os.DirFS(path.Dir(file)), path.Base(file), file)
 	if err != nil {
 		return err
 	}
