@@ -241,7 +241,7 @@ func (p *paths) note(ctx context.Context, i int, path *Path, err error, pause ti
 	w.path = path
 	again = err != nil && when != never && ctx.Err() == nil
 	w.ended, w.slow = !again, when == slowly
-	news := w.err == nil || err != nil && cause(err) != cause(w.err)
+	news := w.err == nil || err != nil && session.Cause(err) != session.Cause(w.err)
 	if err != nil && (w.err == nil || ctx.Err() == nil) { // else why it failed before says more
 		w.err = err
 	}
@@ -267,7 +267,7 @@ func (p *paths) waitedFor() string {
 	for _, w := range p.ways {
 		name := fmt.Sprintf("%s at %s", w.target.Name, w.target.Portal())
 		if w.err != nil {
-			name += fmt.Sprintf(" (%s)", cause(w.err))
+			name += fmt.Sprintf(" (%s)", session.Cause(w.err))
 		}
 		names = append(names, name)
 	}
@@ -345,29 +345,13 @@ const (
 
 // whenAgain classes a failure.
 func whenAgain(err error) again {
-	var refused *login.StatusError
-	var auth *login.AuthError
-	var protocol *login.ProtocolError
 	var offer *login.ConfigError
 	var config *configError
 	switch {
 	case errors.As(err, &offer), errors.As(err, &config):
 		return never
-	case errors.As(err, &refused):
-		if refused.Temporary() || errors.Is(err, login.ErrTargetNotFound) { // it may still be starting
-			return soon
-		}
-		return slowly
-	case errors.As(err, &auth), errors.As(err, &protocol), errors.Is(err, session.ErrNoLUN):
+	case session.NeedsSomebody(err):
 		return slowly
 	}
 	return soon
-}
-
-// cause is what went wrong, without the times, which differ at each attempt.
-func cause(err error) string {
-	if op := (*session.OpError)(nil); errors.As(err, &op) {
-		err = op.Err
-	}
-	return err.Error()
 }

@@ -50,17 +50,17 @@ func TestUnit(t *testing.T) {
 func TestAttach(t *testing.T) {
 	k, in := newFakeKernel(t)
 	const sid = 7
-	class := filepath.Join(k.root, "class/iscsi_session/session7")
-	device := filepath.Join(k.root, "devices/host2/session7")
-	unit := filepath.Join(k.root, "devices/host2", kernel.UnitPath(sid, 2, 3, 1))
-	scan := filepath.Join(k.root, "class/scsi_host/host2/scan")
+	class := filepath.Join(k.Root, "class/iscsi_session/session7")
+	device := filepath.Join(k.Root, "devices/host2/session7")
+	unit := filepath.Join(k.Root, "devices/host2", kernel.UnitPath(sid, 2, 3, 1))
+	scan := filepath.Join(k.Root, "class/scsi_host/host2/scan")
 	for name, text := range map[string]string{
 		filepath.Join(class, "state"):                               "LOGGED_IN\n",
 		filepath.Join(class, "target_id"):                           "3\n",
 		filepath.Join(unit, "inquiry"):                              "\x00\x00\x06\x02",
 		filepath.Join(unit, "vendor"):                               "QLOGIC\n",
 		filepath.Join(unit, "block/sdb/size"):                       "2048\n",
-		filepath.Join(k.root, "class/block/sdb/size"):               "2048\n",
+		filepath.Join(k.Root, "class/block/sdb/size"):               "2048\n",
 		filepath.Join(device, "target2:0:0/2:0:0:1/block/sda/size"): "1\n", // another session's
 		scan: "",
 	} {
@@ -88,7 +88,7 @@ func TestAttach(t *testing.T) {
 	if b, err := os.ReadFile(scan); err != nil || string(b) != "0 3 5" {
 		t.Errorf("scanned %q, %v", b, err)
 	}
-	if log := k.takeLog(); len(log) > 0 {
+	if log := k.TakeLog(); len(log) > 0 {
 		t.Errorf("the kernel was asked for %q", log)
 	}
 }

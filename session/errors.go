@@ -13,6 +13,9 @@ import (
 // ErrNoLUN says that the target has no such logical unit, or none that is a disk.
 var ErrNoLUN = errors.New("the target has no such logical unit")
 
+// ErrNotMine says that Reconnect has left a session to another manager.
+var ErrNotMine = errors.New("another process manages the session")
+
 const opLogin = "log in"
 
 // OpError is a step of a session that failed. It wraps the cause: the kernel's

@@ -14,7 +14,10 @@ import (
 
 const (
 	maxRedirects = 8
-	undoTimeout  = 20 * time.Second // to take down what a failed attempt built
+	// Reconnect's wait for the TCP handshake. A link that was down is up sooner
+	// than TCP sends its third SYN again.
+	reconnectDial = 5 * time.Second
+	undoTimeout   = 20 * time.Second // to take down what a failed attempt built
 )
 
 // Login makes one attempt, within Timers.Login. It follows redirects, and tries
@@ -63,22 +66,29 @@ func (in *Initiator) Login(ctx context.Context, cfg Config) (_ *Session, err err
 // Reconnect gives a session that exists a new connection to the configured
 // portal, within Timers.Login. To the target it is a session reinstatement
 // (RFC 7143, 6.3.5), as the session's ISID stays. The devices wait meanwhile,
-// and after a failure they wait on: call it again.
-func (s *Session) Reconnect(ctx context.Context) error {
+// and after a failure they wait on: call it again. mine, which may be nil, is
+// asked before each command that would disturb another manager of the session;
+// when it says no the attempt ends with ErrNotMine and leaves all as it is.
+func (s *Session) Reconnect(ctx context.Context, mine func() bool) error {
 	s.Portal = s.Config.Portal
-	a := &attempt{Session: s, start: time.Now()}
+	a := &attempt{Session: s, start: time.Now(), mine: mine}
 	if err := s.Config.check(); err != nil {
 		return a.failed("configure", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Config.Timers.Login)
 	defer cancel()
 
-	a.conn = s.in.netlink.Listen(s.SID, cid)
-	defer a.conn.Close()
-	if err := a.conn.Stop(ctx, kernel.StopRecover); err != nil {
+	// Who watches goes on to hear the connection that this one becomes.
+	if a.conn = s.watch; a.conn == nil {
+		a.conn = s.in.netlink.Listen(s.SID, cid)
+		defer a.conn.Close()
+	}
+	if err := a.stop(ctx); err != nil {
 		return a.failed("stop connection", err)
 	}
-	sock, err := dial(ctx, s.Config.Portal, s.Config.Interface, s.Config.TCPWindow)
+	connecting, connected := context.WithTimeout(ctx, reconnectDial)
+	defer connected()
+	sock, err := dial(connecting, s.Config.Portal, s.Config.Interface, s.Config.TCPWindow)
 	if err != nil {
 		return a.failed("connect", err)
 	}
@@ -86,6 +96,9 @@ func (s *Session) Reconnect(ctx context.Context) error {
 	if err := a.establish(ctx, sock); err != nil {
 		stop, cancel := outlive(ctx, undoTimeout)
 		defer cancel()
+		if a.asked() != nil { // what the other one has built meanwhile is not ours to stop
+			return err
+		}
 		return errors.Join(err, a.conn.Stop(stop, kernel.StopRecover))
 	}
 	return nil
@@ -96,6 +109,22 @@ type attempt struct {
 	*Session
 	conn  *kernel.Conn
 	start time.Time
+	mine  func() bool // see Reconnect; nil: it is
+}
+
+// asked returns ErrNotMine when somebody else has taken the session over.
+func (a *attempt) asked() error {
+	if a.mine == nil || a.mine() {
+		return nil
+	}
+	return ErrNotMine
+}
+
+func (a *attempt) stop(ctx context.Context) error {
+	if err := a.asked(); err != nil {
+		return err
+	}
+	return a.conn.Stop(ctx, kernel.StopRecover)
 }
 
 func (a *attempt) failed(op string, err error) error {
@@ -148,7 +177,7 @@ func (a *attempt) establish(ctx context.Context, sock *os.File) error {
 			return err
 		}
 
-		if err := a.conn.Stop(ctx, kernel.StopRecover); err != nil {
+		if err := a.stop(ctx); err != nil {
 			return a.failed("stop connection", err)
 		}
 		if sock, err = dial(ctx, a.Portal, a.Config.Interface, a.Config.TCPWindow); err != nil {
@@ -160,6 +189,9 @@ func (a *attempt) establish(ctx context.Context, sock *os.File) error {
 // logIn takes a connected socket to the full feature phase, in the order that
 // newer kernels insist on: bind, parameters, login, what it agreed on, start.
 func (a *attempt) logIn(ctx context.Context, sock *os.File, chap *login.CHAP) error {
+	if err := a.asked(); err != nil {
+		return a.failed("bind", err)
+	}
 	if err := a.conn.Bind(ctx, sock); err != nil {
 		return a.failed("bind", err)
 	}
@@ -176,6 +208,9 @@ func (a *attempt) logIn(ctx context.Context, sock *os.File, chap *login.CHAP) er
 	})
 	if err != nil {
 		return a.failed(opLogin, err)
+	}
+	if err := a.asked(); err != nil {
+		return a.failed("start", err)
 	}
 	if err := a.set(ctx, negotiated(result)); err != nil {
 		return a.failed("set parameter", err)

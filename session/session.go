@@ -95,6 +95,14 @@ type Initiator struct {
 	note    func(string)
 }
 
+// New returns an Initiator on what is open already. Open does more.
+func New(sys kernel.Sysfs, netlink *kernel.Netlink, note func(string)) *Initiator {
+	if note == nil {
+		note = func(string) {}
+	}
+	return &Initiator{sys: sys, netlink: netlink, note: note}
+}
+
 // Open opens the way to the kernel; the module iscsi_tcp must be loaded. note,
 // when not nil, hears in one line what a login does beyond the plain way:
 // redirects, a second attempt. Close the Initiator when no login is under way;
@@ -105,10 +113,7 @@ func Open(note func(string)) (*Initiator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("iSCSI: %w", err)
 	}
-	if note == nil {
-		note = func(string) {}
-	}
-	return &Initiator{sys: sys, netlink: netlink, note: note}, nil
+	return New(sys, netlink, note), nil
 }
 
 // Close ends the use of the kernel's interface.
@@ -123,7 +128,8 @@ type Session struct {
 	login.Result
 
 	in     *Initiator
-	target uint32 // its number on the host: an adapter's host has several
+	target uint32       // its number on the host: an adapter's host has several
+	watch  *kernel.Conn // see Watch; nil: nobody watches
 }
 
 // cid is the number of a session's only connection.

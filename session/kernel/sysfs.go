@@ -89,6 +89,17 @@ func (s Sysfs) HostNo(sid uint32) (uint32, error) {
 	return uint32(n), nil
 }
 
+// Driver returns the name of the driver of a session's SCSI host, "iscsi_tcp"; "":
+// it is not known.
+func (s Sysfs) Driver(sid uint32) string {
+	host, err := s.HostNo(sid)
+	if err != nil {
+		return ""
+	}
+	name, _ := readAttr(s.path("class/scsi_host", fmt.Sprintf("host%d", host), "proc_name"))
+	return name
+}
+
 // TargetID returns the number of a session's target on its SCSI host: 0 with
 // software iSCSI, which has a host for each session.
 func (s Sysfs) TargetID(sid uint32) uint32 {
@@ -158,6 +169,7 @@ func (s Sysfs) Unit(sid, hostNo, target uint32, lun uint64) (Unit, error) {
 	}
 	u.Vendor, _ = readAttr(filepath.Join(u.Dir, "vendor"))
 	u.Model, _ = readAttr(filepath.Join(u.Dir, "model"))
+	u.Vendor, u.Model = strings.TrimSpace(u.Vendor), strings.TrimSpace(u.Model)
 	u.QueueDepth, _ = readAttr(filepath.Join(u.Dir, "queue_depth"))
 	return u, nil
 }
@@ -210,11 +222,11 @@ func (s Sysfs) BlockSize(name string) (uint64, error) {
 	return sectors * 512, nil // whatever the device's own block size is
 }
 
-// readAttr reads a text without the white space around it. The class prints
-// what was never set as "(null)" or "<NULL>".
+// readAttr reads a text without its last newline: blanks may be a secret's. The
+// class prints what was never set as "(null)" or "<NULL>".
 func readAttr(path string) (string, error) {
 	b, err := readFile(path)
-	text := strings.TrimSpace(string(b))
+	text := strings.TrimSuffix(string(b), "\n")
 	if text == "(null)" || text == "<NULL>" {
 		text = ""
 	}

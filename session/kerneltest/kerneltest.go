@@ -1,4 +1,7 @@
-package session
+// Package kerneltest is a stand-in for the kernel's iSCSI class in tests: it
+// carries the PDUs over the socket that is bound, shows its session in a folder
+// as sysfs does, and refuses what comes in the wrong order.
+package kerneltest
 
 import (
 	"bytes"
@@ -26,16 +29,17 @@ var names = map[uint16]string{
 	16: "SET_PARAM", 17: "START_CONN", 18: "STOP_CONN", 19: "SEND_PDU", 27: "UNBIND_SESSION",
 }
 
-// fakeKernel does what the kernel's class does, on a netlink socket of user
-// space: it carries the PDUs over the socket that is bound, and refuses what
-// comes in the wrong order. One session at a time.
-type fakeKernel struct {
-	t    *testing.T
-	fd   int
-	root string // of its sysfs
+// Kernel does what the kernel's class does, on a netlink socket of user space.
+// One session at a time.
+type Kernel struct {
+	Root string // of its sysfs
+
+	t  *testing.T
+	fd int
 
 	mu     sync.Mutex
 	refuse map[string]unix.Errno // by command, or by SET_PARAM and number
+	before func(command string)  // see Before
 	log    []string              // commands, in order; SET_PARAMs as "number=value"
 	peer   uint32
 	sid    uint32
@@ -43,7 +47,8 @@ type fakeKernel struct {
 	sock   *os.File
 }
 
-func newFakeKernel(t *testing.T) (*fakeKernel, *Initiator) {
+// New starts a kernel, and returns the way to it.
+func New(t *testing.T) (*Kernel, *kernel.Netlink) {
 	t.Helper()
 	open := func() (int, uint32) {
 		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_USERSOCK)
@@ -61,7 +66,7 @@ func newFakeKernel(t *testing.T) (*fakeKernel, *Initiator) {
 	}
 	fd, port := open()
 	ours, peer := open()
-	k := &fakeKernel{t: t, fd: fd, root: t.TempDir(), peer: peer, sid: 0x00a1b2c2, refuse: map[string]unix.Errno{}}
+	k := &Kernel{t: t, fd: fd, Root: t.TempDir(), peer: peer, sid: 0x00a1b2c2, refuse: map[string]unix.Errno{}}
 	served := make(chan struct{})
 	go func() {
 		k.serve()
@@ -87,10 +92,10 @@ func newFakeKernel(t *testing.T) (*fakeKernel, *Initiator) {
 		<-served
 		unix.Close(fd)
 	})
-	return k, &Initiator{sys: kernel.Sysfs(k.root), netlink: netlink, note: func(s string) { t.Log("note:", s) }}
+	return k, netlink
 }
 
-func (k *fakeKernel) serve() {
+func (k *Kernel) serve() {
 	buf := make([]byte, 64<<10)
 	for {
 		n, _, err := unix.Recvfrom(k.fd, buf, 0)
@@ -108,7 +113,7 @@ func (k *fakeKernel) serve() {
 }
 
 // command carries one command out and answers it.
-func (k *fakeKernel) command(m []byte) {
+func (k *Kernel) command(m []byte) {
 	order := binary.NativeEndian
 	name, event := names[order.Uint16(m[4:])], m[16:]
 	u := func(off int) uint32 { return order.Uint32(event[off:]) }
@@ -121,10 +126,18 @@ func (k *fakeKernel) command(m []byte) {
 		entry = fmt.Sprintf("STOP_CONN %d", u(32))
 	}
 	k.log = append(k.log, entry)
+	if before := k.before; before != nil {
+		k.mu.Unlock()
+		before(key)
+		k.mu.Lock()
+	}
 
 	errno, refused := k.refuse[key]
 	if !refused {
 		errno = k.carryOut(name, event)
+		if name == "SET_PARAM" && errno == 0 {
+			k.show(u(24), strings.TrimRight(string(event[56:]), "\x00"))
+		}
 	}
 	answer := bytes.Clone(m[:16+56])
 	order.PutUint32(answer, 16+56)
@@ -141,7 +154,7 @@ func (k *fakeKernel) command(m []byte) {
 	}
 }
 
-func (k *fakeKernel) carryOut(name string, event []byte) unix.Errno {
+func (k *Kernel) carryOut(name string, event []byte) unix.Errno {
 	order, e := binary.NativeEndian, &k.exists
 	needs := map[string]bool{
 		"CREATE_SESSION": !e.session, "CREATE_CONN": e.session && !e.conn, "BIND_CONN": e.conn && !e.bound,
@@ -152,13 +165,18 @@ func (k *fakeKernel) carryOut(name string, event []byte) unix.Errno {
 	if !needs[name] {
 		return unix.EINVAL
 	}
-	session := filepath.Join(k.root, "class/iscsi_session", fmt.Sprintf("session%d", k.sid))
 	switch name {
 	case "CREATE_SESSION":
 		k.sid++
-		session = filepath.Join(k.root, "class/iscsi_session", fmt.Sprintf("session%d", k.sid))
-		k.check(os.MkdirAll(session, 0o755))
-		k.check(os.WriteFile(filepath.Join(session, "recovery_tmo"), nil, 0o644))
+		device := filepath.Join(k.Root, fmt.Sprintf("devices/host3/session%d", k.sid))
+		k.check(os.MkdirAll(device, 0o755))
+		for _, dir := range []string{k.folder("session"), k.folder("connection"), filepath.Join(k.Root, "class/scsi_host/host3")} {
+			k.check(os.MkdirAll(dir, 0o755))
+		}
+		k.check(os.Symlink(device, filepath.Join(k.folder("session"), "device")))
+		k.check(os.WriteFile(filepath.Join(k.Root, "class/scsi_host/host3/proc_name"), []byte("iscsi_tcp\n"), 0o644))
+		k.attr("session", "recovery_tmo", "")
+		k.attr("session", "state", "FREE")
 		e.session = true
 	case "CREATE_CONN":
 		e.conn = true
@@ -176,15 +194,21 @@ func (k *fakeKernel) carryOut(name string, event []byte) unix.Errno {
 		}
 	case "START_CONN":
 		e.started = true
+		k.attr("session", "state", "LOGGED_IN")
 	case "STOP_CONN":
 		if e.bound {
 			k.check(k.sock.Close())
 		}
 		e.bound, e.started = false, false
+		k.attr("session", "state", "FAILED")
+		k.attr("connection", "header_digest", "0")
+		k.attr("connection", "data_digest", "0")
 	case "DESTROY_CONN":
 		e.conn = false
 	case "DESTROY_SESSION":
-		k.check(os.RemoveAll(session))
+		k.check(os.RemoveAll(k.folder("session")))
+		k.check(os.RemoveAll(k.folder("connection")))
+		k.check(os.RemoveAll(filepath.Join(k.Root, fmt.Sprintf("devices/host3/session%d", k.sid))))
 		e.session = false
 	}
 	return 0
@@ -193,7 +217,7 @@ func (k *fakeKernel) carryOut(name string, event []byte) unix.Errno {
 func pad(b []byte) []byte { return append(bytes.Clone(b), make([]byte, -len(b)&3)...) }
 
 // carry hands PDUs up until the connection ends, and says so.
-func (k *fakeKernel) carry(sock *os.File, sid uint32) {
+func (k *Kernel) carry(sock *os.File, sid uint32) {
 	for {
 		p, err := pdu.ReadPDU(sock, 1<<20)
 		k.mu.Lock()
@@ -202,6 +226,7 @@ func (k *fakeKernel) carry(sock *os.File, sid uint32) {
 			k.mu.Unlock()
 			return
 		case err != nil:
+			k.attr("session", "state", "FAILED")
 			k.tell(102, sid, 0, uint32(kernel.TCPConnClose), nil)
 			k.mu.Unlock()
 			return
@@ -211,7 +236,7 @@ func (k *fakeKernel) carry(sock *os.File, sid uint32) {
 	}
 }
 
-func (k *fakeKernel) tell(kind, r0, r1, r2 uint32, more []byte) {
+func (k *Kernel) tell(kind, r0, r1, r2 uint32, more []byte) {
 	order := binary.NativeEndian
 	m := make([]byte, 16+56, 16+56+len(more))
 	order.PutUint32(m, uint32(cap(m)))
@@ -223,28 +248,104 @@ func (k *fakeKernel) tell(kind, r0, r1, r2 uint32, more []byte) {
 	k.send(append(m, more...))
 }
 
-func (k *fakeKernel) send(m []byte) {
+func (k *Kernel) send(m []byte) {
 	err := unix.Sendto(k.fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: k.peer})
 	if err != nil && !errors.Is(err, unix.ECONNREFUSED) { // the test is over
 		k.t.Error("netlink:", err)
 	}
 }
 
-func (k *fakeKernel) check(err error) {
+func (k *Kernel) check(err error) {
 	if err != nil {
 		k.t.Error(err)
 	}
 }
 
-// refuseWith makes a command fail.
-func (k *fakeKernel) refuseWith(command string, errno unix.Errno) {
+// folder is that of the session, or of its connection.
+func (k *Kernel) folder(class string) string {
+	name := fmt.Sprintf("session%d", k.sid)
+	if class == "connection" {
+		name = fmt.Sprintf("connection%d:0", k.sid)
+	}
+	return filepath.Join(k.Root, "class/iscsi_"+class, name)
+}
+
+func (k *Kernel) attr(class, name, value string) {
+	if value != "" {
+		value += "\n"
+	}
+	k.check(os.WriteFile(filepath.Join(k.folder(class), name), []byte(value), 0o644))
+}
+
+// shown are the attributes of parameters.
+var shown = map[uint32][2]string{
+	0: {"connection", "max_recv_dlength"}, 2: {"connection", "header_digest"}, 3: {"connection", "data_digest"},
+	4: {"session", "initial_r2t"}, 5: {"session", "max_outstanding_r2t"}, 6: {"session", "immediate_data"},
+	7: {"session", "first_burst_len"}, 8: {"session", "max_burst_len"}, 15: {"session", "targetname"}, 16: {"session", "tpgt"},
+	17: {"connection", "persistent_address"}, 18: {"connection", "persistent_port"},
+	22: {"session", "username"}, 23: {"session", "username_in"}, 24: {"session", "password"}, 25: {"session", "password_in"},
+	26: {"session", "fast_abort"}, 27: {"session", "abort_tmo"}, 28: {"session", "lu_reset_tmo"}, 35: {"session", "tgt_reset_tmo"},
+	30: {"connection", "ping_tmo"}, 31: {"connection", "recv_tmo"}, 34: {"session", "initiatorname"},
+}
+
+func (k *Kernel) show(param uint32, value string) {
+	if a, ok := shown[param]; ok {
+		k.attr(a[0], a[1], value)
+	}
+}
+
+// Change calls f while nothing else happens, which may change the session's
+// files.
+func (k *Kernel) Change(f func(session, connection string)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f(k.folder("session"), k.folder("connection"))
+}
+
+// Lose makes the kernel drop events: a burst of them that no buffer holds.
+func (k *Kernel) Lose() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for range 200 {
+		k.tell(109, k.sid, 0, 0, nil)
+	}
+}
+
+// Destroy takes the session away, as another process does.
+func (k *Kernel) Destroy() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, command := range []string{"STOP_CONN", "DESTROY_CONN", "DESTROY_SESSION"} {
+		if errno := k.carryOut(command, nil); errno != 0 {
+			k.t.Error(command, errno)
+		}
+	}
+	k.tell(104, 3, k.sid, 0, nil)
+}
+
+// Hand hands a PDU up, as one that came from the target.
+func (k *Kernel) Hand(p pdu.PDU) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.tell(101, k.sid, 0, 0, pad(append(p.Header[:], p.Data...)))
+}
+
+// Before has f called before each command is carried out.
+func (k *Kernel) Before(f func(command string)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.before = f
+}
+
+// RefuseWith makes a command fail.
+func (k *Kernel) RefuseWith(command string, errno unix.Errno) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.refuse[command] = errno
 }
 
-// takeLog returns what was asked since it was last called.
-func (k *fakeKernel) takeLog() []string {
+// TakeLog returns what was asked since it was last called.
+func (k *Kernel) TakeLog() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	log := k.log
@@ -252,16 +353,16 @@ func (k *fakeKernel) takeLog() []string {
 	return log
 }
 
-// commands returns a log without its parameters and PDUs.
-func commands(log []string) string {
+// Commands returns a log without its parameters and PDUs.
+func Commands(log []string) string {
 	short := slices.DeleteFunc(slices.Clone(log), func(s string) bool {
 		return strings.Contains(s, "=") || s == "SEND_PDU"
 	})
 	return strings.Join(short, ", ")
 }
 
-// left says what is left in the kernel.
-func (k *fakeKernel) left() string {
+// Left says what is left in the kernel.
+func (k *Kernel) Left() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.exists.session || k.exists.conn || k.exists.bound {
