@@ -75,6 +75,9 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	if err := handoff.WriteNetwork("/run", interfaces(plan, nics)); err != nil {
 		c.Printf("warning: the next system's network manager may take the root's NIC down: %v", err)
 	}
+	if !plan.NoKeep {
+		startKeeper(ctx, c, all, ways, nics)
+	}
 	err = switchRoot(c, init, os.Args[1:], initEnvironment(os.Environ()))
 	return plan, &StepError{Step: "hand over to " + init, Err: err}
 }

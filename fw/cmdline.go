@@ -44,6 +44,7 @@ type command struct {
 	params      []Param
 	retries     string // rd.iscsi.login_retry_max
 	failure     Failure
+	noKeep      bool
 	timeouts    Timeouts
 }
 

@@ -118,6 +118,7 @@ func newPlan(c *command, f firmware) *Plan {
 		Params:      c.allParams(),
 		Root:        c.root,
 		Failure:     c.failure,
+		NoKeep:      c.noKeep,
 		Timeouts:    c.timeouts,
 		Warnings:    slices.Concat(c.warnings, f.warnings),
 	}

@@ -41,6 +41,7 @@ type Plan struct {
 	VendorClass string
 	Params      []Param // rd.iscsi.param, in the order given
 	Failure     Failure
+	NoKeep      bool // rd.rootlun.keep=0: nobody repairs the sessions until the next system's manager does
 	Timeouts    Timeouts
 	Warnings    []string
 

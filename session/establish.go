@@ -195,8 +195,10 @@ func (a *attempt) logIn(ctx context.Context, sock *os.File, chap *login.CHAP) er
 	if err := a.conn.Bind(ctx, sock); err != nil {
 		return a.failed("bind", err)
 	}
-	if err := a.set(ctx, a.configured()); err != nil {
-		return a.failed("set parameter", err)
+	if !a.adopted {
+		if err := a.set(ctx, a.configured()); err != nil {
+			return a.failed("set parameter", err)
+		}
 	}
 	result, err := login.Login(ctx, pduConn{a.conn}, login.Config{
 		InitiatorName: a.Config.InitiatorName,
@@ -218,11 +220,14 @@ func (a *attempt) logIn(ctx context.Context, sock *os.File, chap *login.CHAP) er
 	if err := a.conn.Start(ctx); err != nil {
 		return a.failed("start", err)
 	}
+	a.Result = *result
+	if a.adopted {
+		return nil
+	}
 	// Through sysfs, so that a daemon that takes over cannot shorten it.
 	if err := a.in.sys.PinRecoveryTimeout(a.SID, a.Config.Timers.Replacement); err != nil {
 		return a.failed("set recovery_tmo", err)
 	}
-	a.Result = *result
 	return nil
 }
 

@@ -116,6 +116,9 @@ func Open(note func(string)) (*Initiator, error) {
 	return New(sys, netlink, note), nil
 }
 
+// Port is the number that /proc/net/netlink knows its socket by.
+func (in *Initiator) Port() (uint32, error) { return in.netlink.Port() }
+
 // Close ends the use of the kernel's interface.
 func (in *Initiator) Close() error { return in.netlink.Close() }
 
@@ -130,6 +133,8 @@ type Session struct {
 	in     *Initiator
 	target uint32       // its number on the host: an adapter's host has several
 	watch  *kernel.Conn // see Watch; nil: nobody watches
+
+	adopted bool // its parameters are in the kernel, and only what a login agrees on is new
 }
 
 // cid is the number of a session's only connection.

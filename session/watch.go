@@ -3,9 +3,8 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
+	"net"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -24,93 +23,61 @@ func (in *Initiator) Adopt(sid uint32) (*Session, error) {
 	return s, s.Refresh()
 }
 
-// Software returns the numbers of the sessions of iscsi_tcp, in order.
-func (in *Initiator) Software() ([]uint32, error) {
-	sids, err := in.sys.Sessions()
-	var list []uint32
-	for _, sid := range sids {
-		if in.sys.Driver(sid) == "iscsi_tcp" {
-			list = append(list, sid)
-		}
-	}
-	return list, err
-}
-
-// adopted are the attributes of a session and its connection that are settings
-// of a node record, as iscsid reads them (usr/iscsi_sysfs.c). Those that no
-// target may see differ from ours are left out, as is what only a new session has.
+// adopted are what a login brings, as sysfs has it and as a node record does, in
+// the order that iscsid reads it (usr/iscsi_sysfs.c). The kernel keeps the timers.
 var adopted = [...]struct {
-	conn       bool
-	name, node string
+	attr, name string
+	words      string // what 0 and 1 mean, parted by a blank; empty: it is no switch
 }{
-	{false, "username", "node.session.auth.username"},
-	{false, "password", "node.session.auth.password"},
-	{false, "username_in", "node.session.auth.username_in"},
-	{false, "password_in", "node.session.auth.password_in"},
-	{false, "recovery_tmo", "node.session.timeo.replacement_timeout"},
-	{false, "abort_tmo", "node.session.err_timeo.abort_timeout"},
-	{false, "lu_reset_tmo", "node.session.err_timeo.lu_reset_timeout"},
-	{false, "tgt_reset_tmo", "node.session.err_timeo.tgt_reset_timeout"},
-	{false, "fast_abort", "node.session.iscsi.FastAbort"},
-	{false, "initial_r2t", "node.session.iscsi.InitialR2T"},
-	{false, "immediate_data", "node.session.iscsi.ImmediateData"},
-	{false, "first_burst_len", "node.session.iscsi.FirstBurstLength"},
-	{false, "max_burst_len", "node.session.iscsi.MaxBurstLength"},
-	{false, "max_outstanding_r2t", "node.session.iscsi.MaxOutstandingR2T"},
-	{true, "ping_tmo", "node.conn[0].timeo.noop_out_timeout"},
-	{true, "recv_tmo", "node.conn[0].timeo.noop_out_interval"},
-	{true, "max_recv_dlength", "node.conn[0].iscsi.MaxRecvDataSegmentLength"},
-	{true, "header_digest", "node.conn[0].iscsi.HeaderDigest"},
-	{true, "data_digest", "node.conn[0].iscsi.DataDigest"},
+	{"username", "node.session.auth.username", ""},
+	{"password", "node.session.auth.password", ""},
+	{"username_in", "node.session.auth.username_in", ""},
+	{"password_in", "node.session.auth.password_in", ""},
+	{"initial_r2t", "node.session.iscsi.InitialR2T", "No Yes"},
+	{"immediate_data", "node.session.iscsi.ImmediateData", "No Yes"},
+	{"first_burst_len", "node.session.iscsi.FirstBurstLength", ""},
+	{"max_burst_len", "node.session.iscsi.MaxBurstLength", ""},
+	{"max_outstanding_r2t", "node.session.iscsi.MaxOutstandingR2T", ""},
+	{"max_recv_dlength", "node.conn[0].iscsi.MaxRecvDataSegmentLength", ""},
+	{"header_digest", "node.conn[0].iscsi.HeaderDigest", "None,CRC32C CRC32C,None"},
+	{"data_digest", "node.conn[0].iscsi.DataDigest", "None,CRC32C CRC32C,None"},
 }
 
-// Refresh reads the Config again, as another manager may have changed it. The
-// digests stay while the connection is down: the kernel forgets them then
-// (iscsi_tcp.c, iscsi_conn_stop). So does the Interface, of which it never knew.
+// Refresh reads the Config of a session that was adopted again, as another manager
+// may have changed it. The digests stay while the connection is down: the kernel
+// forgets them then (iscsi_tcp.c, iscsi_sw_tcp_conn_stop). So does the Interface,
+// of which it never knew.
 func (s *Session) Refresh() error {
 	cfg := Default()
-	cfg.Interface = s.Config.Interface
-	var err error
-	if cfg.TargetName, err = s.in.sys.SessionAttr(s.SID, "targetname"); err != nil {
-		return fmt.Errorf("session %d: %w", s.SID, err)
+	cfg.Interface, cfg.Offer.HeaderDigest, cfg.Offer.DataDigest = s.Config.Interface, s.Config.Offer.HeaderDigest, s.Config.Offer.DataDigest
+	attr := func(name string) string {
+		text, err := s.in.sys.SessionAttr(s.SID, name)
+		if err != nil {
+			text, _ = s.in.sys.ConnAttr(s.SID, cid, name)
+		}
+		return text
 	}
-	cfg.InitiatorName, _ = s.in.sys.SessionAttr(s.SID, "initiatorname")
-	address, _ := s.in.sys.ConnAttr(s.SID, cid, "persistent_address")
-	port, _ := s.in.sys.ConnAttr(s.SID, cid, "persistent_port")
-	addr, err := netip.ParseAddr(address)
-	if err != nil {
-		return fmt.Errorf("session %d: its portal %q is no address", s.SID, address)
-	}
-	n, _ := strconv.ParseUint(port, 10, 16)
-	cfg.Portal = netip.AddrPortFrom(addr, uint16(n))
+	up, _ := s.Up()
 	for _, a := range adopted {
-		var text string
-		if a.conn {
-			text, _ = s.in.sys.ConnAttr(s.SID, cid, a.name)
-		} else {
-			text, _ = s.in.sys.SessionAttr(s.SID, a.name)
+		text := attr(a.attr)
+		if no, yes, ok := strings.Cut(a.words, " "); ok {
+			if text == "1" {
+				text = yes
+			} else {
+				text = no
+			}
 		}
-		digest := strings.HasSuffix(a.name, "_digest")
-		boolean := a.name == "fast_abort" || a.name == "initial_r2t" || a.name == "immediate_data"
-		switch {
-		case text == "off": // recovery_tmo
-			text = "-1"
-		case digest && text == "1":
-			text = "CRC32C,None"
-		case boolean && text == "1":
-			text = "Yes"
-		case boolean && text == "0":
-			text = "No"
-		case text == "" || digest: // the default
-			continue
+		if text != "" && (up || !strings.HasSuffix(a.attr, "_digest")) {
+			_ = cfg.Set(a.name, text) // what only another initiator could have: the default
 		}
-		_ = cfg.Set(a.node, text) // a value that only another initiator could have: the default
 	}
-	if up, _ := s.Up(); !up {
-		cfg.Offer.HeaderDigest, cfg.Offer.DataDigest = s.Config.Offer.HeaderDigest, s.Config.Offer.DataDigest
+	cfg.TargetName, cfg.InitiatorName = attr("targetname"), attr("initiatorname")
+	var err error
+	cfg.Portal, err = netip.ParseAddrPort(net.JoinHostPort(attr("persistent_address"), attr("persistent_port")))
+	if err == nil { // else it is not there any more
+		s.Config, s.Portal, s.adopted = cfg, cfg.Portal, true
 	}
-	s.Config, s.Portal = cfg, cfg.Portal
-	return nil
+	return err
 }
 
 // Up says whether the kernel has the session, and whether it is logged in.
@@ -123,7 +90,6 @@ func (s *Session) Up() (up, there bool) {
 // have happened of which the kernel's word was lost: look.
 type News struct {
 	Down error    // the connection was lost, and this is why
-	Gone bool     // the session is no more
 	PDU  *pdu.PDU // what the kernel leaves to us of what the target sent
 }
 
@@ -149,18 +115,13 @@ func (s *Session) Next(ctx context.Context) (News, error) {
 		case ev.Kind == kernel.ConnFailed:
 			return News{Down: ev.Code}, nil
 		case ev.Kind == kernel.SessionDestroyed:
-			return News{Gone: true}, nil
+			return News{}, nil
 		case ev.Kind == kernel.ReceivedPDU:
 			if p, err := splitPDU(ev.PDU); err == nil {
 				return News{PDU: &p}, nil
 			}
 		}
 	}
-}
-
-// Send has the kernel send a PDU; it numbers it.
-func (s *Session) Send(ctx context.Context, p pdu.PDU) error {
-	return pduConn{s.watch}.Send(ctx, p)
 }
 
 // LeaveConnection logs out as a target asks for (RFC 7143, 11.9.1), within its

@@ -25,6 +25,7 @@ usage: rootlun COMMAND [OPTION…]; --help after a command tells more
   rootlun init      boot, as PID 1 of an initramfs (also when called as /init)
   rootlun network   bring up the NICs that lead to the root, and tell the next system
   rootlun login     log in to a target and print its disk
+  rootlun keep      repair sessions that break, while no iscsid does
   rootlun show      print what a boot would do, and which source says so
   rootlun check     try what a boot would need, on the machine that runs
   rootlun fw        print what the firmware says, and nothing else
@@ -43,6 +44,7 @@ func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 		"init":    runInit,
 		"network": runNetwork,
 		"login":   runLogin,
+		"keep":    runKeep,
 		"show":    runShow,
 		"check":   runCheck,
 		"fw":      runFirmware,

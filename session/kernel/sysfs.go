@@ -89,17 +89,6 @@ func (s Sysfs) HostNo(sid uint32) (uint32, error) {
 	return uint32(n), nil
 }
 
-// Driver returns the name of the driver of a session's SCSI host, "iscsi_tcp"; "":
-// it is not known.
-func (s Sysfs) Driver(sid uint32) string {
-	host, err := s.HostNo(sid)
-	if err != nil {
-		return ""
-	}
-	name, _ := readAttr(s.path("class/scsi_host", fmt.Sprintf("host%d", host), "proc_name"))
-	return name
-}
-
 // TargetID returns the number of a session's target on its SCSI host: 0 with
 // software iSCSI, which has a host for each session.
 func (s Sysfs) TargetID(sid uint32) uint32 {
