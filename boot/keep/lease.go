@@ -61,6 +61,10 @@ func (k *keeper) renew(ctx context.Context, l *lease) {
 func (l *lease) hasClient() bool {
 	udp, _ := os.ReadFile("/proc/net/udp")
 	packet, _ := os.ReadFile("/proc/net/packet")
+	return l.clientIn(udp, packet)
+}
+
+func (l *lease) clientIn(udp, packet []byte) bool {
 	own := fmt.Sprintf("%08X:0044", binary.NativeEndian.Uint32(l.address.AsSlice()))
 	nic := fmt.Sprint(l.nic)
 	return row(udp, func(f []string) bool { return f[1] == own || f[1] == "00000000:0044" }) || // sl local_address …

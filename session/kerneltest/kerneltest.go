@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,14 +38,15 @@ type Kernel struct {
 	t  *testing.T
 	fd int
 
-	mu     sync.Mutex
-	refuse map[string]unix.Errno // by command, or by SET_PARAM and number
-	before func(command string)  // see Before
-	log    []string              // commands, in order; SET_PARAMs as "number=value"
-	peer   uint32
-	sid    uint32
-	exists struct{ session, conn, bound, started bool }
-	sock   *os.File
+	mu      sync.Mutex
+	refuse  map[string]unix.Errno // by command, or by SET_PARAM and number
+	before  func(command string)  // see Before
+	log     []string              // commands, in order; SET_PARAMs as "number=value"
+	changed chan struct{}         // closed, and replaced, at each command
+	peer    uint32
+	sid     uint32
+	exists  struct{ session, conn, bound, started bool }
+	sock    *os.File
 }
 
 // New starts a kernel, and returns the way to it.
@@ -66,7 +68,7 @@ func New(t *testing.T) (*Kernel, *kernel.Netlink) {
 	}
 	fd, port := open()
 	ours, peer := open()
-	k := &Kernel{t: t, fd: fd, Root: t.TempDir(), peer: peer, sid: 0x00a1b2c2, refuse: map[string]unix.Errno{}}
+	k := &Kernel{t: t, fd: fd, Root: t.TempDir(), peer: peer, sid: 0x00a1b2c2, refuse: map[string]unix.Errno{}, changed: make(chan struct{})}
 	served := make(chan struct{})
 	go func() {
 		k.serve()
@@ -126,6 +128,8 @@ func (k *Kernel) command(m []byte) {
 		entry = fmt.Sprintf("STOP_CONN %d", u(32))
 	}
 	k.log = append(k.log, entry)
+	close(k.changed)
+	k.changed = make(chan struct{})
 	if before := k.before; before != nil {
 		k.mu.Unlock()
 		before(key)
@@ -300,6 +304,42 @@ func (k *Kernel) Change(f func(session, connection string)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	f(k.folder("session"), k.folder("connection"))
+}
+
+// Break ends the connection as the network does.
+func (k *Kernel) Break() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.check(unix.Shutdown(int(k.sock.Fd()), unix.SHUT_RDWR))
+}
+
+// Fail gives the session the state of one that has lost its connection, and says
+// nothing of it.
+func (k *Kernel) Fail(t *testing.T) {
+	k.Change(func(session, _ string) {
+		if err := os.WriteFile(filepath.Join(session, "state"), []byte("FAILED\n"), 0o644); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Await waits until a command has been given since TakeLog.
+func (k *Kernel) Await(t *testing.T, command string) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		k.mu.Lock()
+		there, changed := slices.Contains(k.log, command), k.changed
+		k.mu.Unlock()
+		if there {
+			return
+		}
+		select {
+		case <-changed:
+		case <-time.After(time.Until(deadline)):
+			t.Fatalf("no %s", command)
+		}
+	}
 }
 
 // Lose makes the kernel drop events: a burst of them that no buffer holds.
