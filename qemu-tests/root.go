@@ -20,6 +20,9 @@ const (
 //go:embed guest/root-init
 var rootInit []byte
 
+//go:embed guest/keep-init
+var keepInit []byte
+
 // MakeRoot makes dir/root.img: an ext4 file system of 32 MiB with busybox and
 // an init that reports. name is what its /etc/root-name says.
 func (lab *Lab) MakeRoot(ctx context.Context, dir, name string) (image string, err error) {
@@ -98,7 +101,8 @@ func (lab *Lab) fillRoot(ctx context.Context, tree, name string) error {
 	if err := os.WriteFile(filepath.Join(tree, "etc", "root-name"), []byte(name+"\n"), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(tree, "sbin", "init"), rootInit, 0o755)
+	return errors.Join(os.WriteFile(filepath.Join(tree, "sbin", "init"), rootInit, 0o755),
+		os.WriteFile(filepath.Join(tree, "sbin", "keep-init"), keepInit, 0o755))
 }
 
 func copyFile(to, from string) error {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -46,7 +47,7 @@ func Start(list string) error {
 		return err
 	}
 	defer in.Close()
-	_ = text.SetWriteDeadline(time.Now()) // a pipe holds 64 KiB
+	_ = text.SetWriteDeadline(time.Now().Add(time.Second)) // a pipe holds 64 KiB
 	_, err = text.WriteString(list)
 	if err = errors.Join(err, text.Close()); err != nil {
 		return err
@@ -69,24 +70,18 @@ func Start(list string) error {
 	return err
 }
 
-// fork starts the process, with what its threads inherit: the signals are blocked
-// by which a system that goes on to its next stage ends processes, and it need
-// not wait for memory that is freed by writing to disks (Linux 5.6).
+// fork starts the process, with what its threads inherit: they need not wait for
+// memory that is freed by writing to disks (Linux 5.6).
 func fork(in, out *os.File) (pid int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	block, before := unix.Sigset_t{}, unix.Sigset_t{}
-	block.Val[0] = 1<<(unix.SIGHUP-1) | 1<<(unix.SIGINT-1) | 1<<(unix.SIGTERM-1)
-	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &block, &before); err != nil {
-		return 0, err
-	}
 	_ = unix.Prctl(unix.PR_SET_IO_FLUSHER, 1, 0, 0, 0)
 	pid, err = syscall.ForkExec(Program, []string{"@rootlun", "keep", "--own-root"}, &syscall.ProcAttr{
 		Dir: "/", Files: []uintptr{in.Fd(), out.Fd(), out.Fd()},
 		Sys: &syscall.SysProcAttr{Setsid: true, Unshareflags: unix.CLONE_NEWNS}, // Go makes its mounts private
 	})
 	_ = unix.Prctl(unix.PR_SET_IO_FLUSHER, 0, 0, 0, 0)
-	return pid, errors.Join(err, unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil))
+	return pid, err
 }
 
 // Run is the keeper's process. It reads from its standard input what to keep, and
@@ -102,6 +97,7 @@ func Run() error {
 	if err != nil {
 		return err
 	}
+	ignoreSignals()
 	k := &keeper{timing: usual, log: log}
 	if err := stayInMemory(); err != nil { // it is better than none all the same
 		k.Printf("it may be swapped out, or killed for its memory: %v", err)
@@ -150,4 +146,13 @@ func stayInMemory() error {
 		return false
 	})
 	return err
+}
+
+// ignoreSignals has no effect of those by which a system that goes on to another
+// stage ends processes. Package os/signal would do it in 7 KB.
+func ignoreSignals() {
+	action := [8]uintptr{1} // struct sigaction: SIG_IGN, and no flags, restorer or mask
+	for _, s := range [...]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM} {
+		_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+	}
 }
