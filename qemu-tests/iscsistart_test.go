@@ -33,9 +33,9 @@ show sysfs /usr/bin/rootlun fw --iscsistart --show-secrets
 poweroff -f
 `
 
-// iscsistart returns the files of Debian's iscsistart, which scripts/setup has
-// unpacked: the program, its loader and its libraries.
-func (s *scene) iscsistart() (files []initramfs.File) {
+// openISCSI returns the files of a program of Debian's open-iscsi, which
+// scripts/setup has unpacked: the program, its loader and its libraries.
+func (s *scene) openISCSI(program string) (files []initramfs.File) {
 	s.t.Helper()
 	cache, err := cacheDir()
 	if err != nil {
@@ -43,10 +43,12 @@ func (s *scene) iscsistart() (files []initramfs.File) {
 	}
 	add := func(destination string, folders ...string) string {
 		for _, folder := range folders {
-			path, err := filepath.EvalSymlinks(filepath.Join(cache, "open-iscsi", folder, filepath.Base(destination)))
-			if err == nil {
-				files = append(files, initramfs.File{Source: path, Destination: destination})
-				return path
+			for _, unpacked := range []string{"open-iscsi", "iscsid"} {
+				path, err := filepath.EvalSymlinks(filepath.Join(cache, unpacked, folder, filepath.Base(destination)))
+				if err == nil {
+					files = append(files, initramfs.File{Source: path, Destination: destination})
+					return path
+				}
 			}
 		}
 		s.t.Fatalf("%v: %s is not in the package open-iscsi or its libraries", ErrTools, destination)
@@ -73,7 +75,7 @@ func (s *scene) iscsistart() (files []initramfs.File) {
 			}
 		}
 	}
-	walk(add("/sbin/iscsistart", "sbin", "usr/sbin"))
+	walk(add("/sbin/"+program, "sbin", "usr/sbin"))
 	return files
 }
 
@@ -106,7 +108,7 @@ func TestISCSIStartRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
-			files := append(s.iscsistart(), initramfs.File{Source: filepath.Join(filepath.Dir(s.image), "rootlun"), Destination: "/usr/bin/rootlun"})
+			files := append(s.openISCSI("iscsistart"), initramfs.File{Source: filepath.Join(filepath.Dir(s.image), "rootlun"), Destination: "/usr/bin/rootlun"})
 			image, err := s.MakeGuest(s.dir, []byte(recordsInit), []string{"virtio_pci", "virtio_net", "iscsi_ibft"}, files...)
 			if err != nil {
 				t.Fatal(err)

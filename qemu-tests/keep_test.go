@@ -12,14 +12,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rootlun/rootlun/initramfs"
 )
 
 // keepMachine is a machine on a far side with a target, whose root is written to
 // until its session has been repaired that often.
-func (s *scene) keepMachine(parameters ...string) (Machine, *Far, Target, *TGT) {
+func (s *scene) keepMachine(files []initramfs.File, parameters ...string) (Machine, *Far, Target, *TGT) {
 	s.t.Helper()
 	far := s.far([]string{"10.7.0.1/24"})
-	target := s.target()
+	target := s.target(files...)
 	target.Username, target.Secret, target.UsernameIn, target.SecretIn = "node", "secret-of-the-node", "target", "secret-of-the-target"
 	tgt := s.farTGT(far, target)
 	m := s.wired(s.cable(far.Segments[0], nil), append([]string{"init=/sbin/keep-init", "rd.iscsi.initiator=" + initiatorName,
@@ -124,7 +126,7 @@ func fileSize(t *testing.T, path string, report Report) uint64 {
 // link goes down for longer than TCP waits between its first attempts.
 func TestKeeper(t *testing.T) {
 	s := newScene(t)
-	m, far, target, tgt := s.keepMachine("keep.repairs=3")
+	m, far, target, tgt := s.keepMachine(nil, "keep.repairs=3")
 	r := s.start(m)
 	s.waitFor(r, "the load begins")
 
@@ -202,6 +204,37 @@ func reset(c *Cable) {
 	})
 }
 
+// TestKeeperAndISCSID: Debian's iscsid takes the session over, and repairs it; when
+// it is killed the keeper does.
+func TestKeeperAndISCSID(t *testing.T) {
+	s := newScene(t)
+	files := s.openISCSI("iscsid")
+	cache, _ := cacheDir()
+	files = append(files, initramfs.File{Source: filepath.Join(cache, "open-iscsi/etc/iscsi/iscsid.conf"), Destination: "/etc/iscsi/iscsid.conf"})
+	m, far, target, tgt := s.keepMachine(files, "keep.repairs=1")
+	r := s.start(m)
+	s.waitFor(r, "iscsid has the session")
+	tgt.Close()
+	pause(3 * time.Second)
+	tgt = s.farTGT(far, target)
+	s.waitFor(r, "iscsid has repaired it")
+	s.waitFor(r, "iscsid is gone")
+	tgt.Close()
+	pause(3 * time.Second)
+	s.farTGT(far, target)
+	report, _ := s.booted(r)
+	checkLoad(t, report)
+	checkKeeper(t, report)
+	text := strings.Join(said(report), "\n")
+	t.Logf("%s\n%s", report["/run/iscsid.log"], text)
+	if before, _, gone := strings.Cut(report["/run/dmesg"], "iscsid is gone"); !gone || strings.Contains(before, "rootlun keep:") {
+		t.Error("the keeper did something while iscsid was there")
+	}
+	if strings.Count(text, "; reconnecting to") != 1 {
+		t.Error("the keeper had one loss to repair")
+	}
+}
+
 // TestKeeperPath: one of two paths is silent while the machine boots. The keeper
 // logs in by its own NIC when it is there.
 func TestKeeperPath(t *testing.T) {
@@ -269,7 +302,7 @@ func readText(elem ...string) string {
 // TestNoKeeper: rd.rootlun.keep=0 leaves it out.
 func TestNoKeeper(t *testing.T) {
 	s := newScene(t)
-	m, _, _, _ := s.keepMachine("rd.rootlun.keep=0", "keep.seconds=1")
+	m, _, _, _ := s.keepMachine(nil, "rd.rootlun.keep=0", "keep.seconds=1")
 	report, _ := s.boot(m)
 	checkLoad(t, report)
 	if report["/run/keepers"] != "" || strings.Contains(report["$ ls -laR /run"], "/run/rootlun/rootlun") || len(said(report)) > 0 {
