@@ -23,6 +23,9 @@ import (
 // moves into the root.
 const Program = "/run/rootlun/rootlun"
 
+// readyLine is what the keeper says when it is.
+const readyLine = "ready\n"
+
 // readyTimeout bounds the wait for the keeper to be ready.
 const readyTimeout = 15 * time.Second
 
@@ -63,9 +66,15 @@ func Start(list string) error {
 		return err
 	}
 	_ = ready.SetReadDeadline(time.Now().Add(readyTimeout))
-	if _, err = ready.Read(make([]byte, 1)); err != nil {
-		_ = unix.Kill(pid, unix.SIGKILL)
-		_, _ = unix.Wait4(pid, nil, 0, nil)
+	said := make([]byte, 512)
+	n, err := ready.Read(said)
+	if string(said[:n]) == readyLine {
+		return nil
+	}
+	_ = unix.Kill(pid, unix.SIGKILL)
+	_, _ = unix.Wait4(pid, nil, 0, nil)
+	if err == nil {
+		err = errors.New(strings.TrimSpace(string(said[:n])))
 	}
 	return err
 }
@@ -85,7 +94,7 @@ func fork(in, out *os.File) (pid int, err error) {
 }
 
 // Run is the keeper's process. It reads from its standard input what to keep, and
-// writes a line to its standard output when it does; what it has to say from then
+// says readyLine on its standard output when it does; what it has to say from then
 // on is the kernel's log's. It returns nil when there is no session left to keep.
 func Run() error {
 	const maxList = 64 << 10
@@ -114,7 +123,7 @@ func Run() error {
 		return err != nil || otherManager(string(netlink), port)
 	}
 	k.start(context.Background(), string(list))
-	if _, err := os.Stdout.WriteString("ready\n"); err != nil {
+	if _, err := os.Stdout.WriteString(readyLine); err != nil {
 		return err
 	}
 	for fd := range 3 { // whoever started it may end; what Go's runtime says at worst is not lost

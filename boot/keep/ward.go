@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -76,7 +77,7 @@ func (k *keeper) listen(ctx context.Context, w *ward, wait time.Duration) {
 	case err != nil:
 		<-ctx.Done() // also where there will be no more news: it is looked at all the same
 	case news.Down != nil:
-		w.down = news.Down
+		w.down, w.due = news.Down, time.Now().Add(rand.N(k.first)) // others have lost the same target
 	case news.PDU != nil && !k.other():
 		k.answer(ctx, w, *news.PDU)
 	}
