@@ -82,6 +82,9 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	if err := handOver(plan, all); err != nil {
 		c.Printf("warning: the next system's iscsid may change the root's session: %v", err)
 	}
+	if !plan.NoKeep {
+		startKeeper(ctx, c, all, ways, nics)
+	}
 	err = switchRoot(c, init, os.Args[1:], initEnvironment(os.Environ()))
 	return plan, &StepError{Step: "hand over to " + init, Err: err}
 }

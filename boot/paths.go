@@ -224,7 +224,7 @@ func (p *paths) note(ctx context.Context, i int, path *Path, err error, pause ti
 	w.path = path
 	again = err != nil && when != session.Never && ctx.Err() == nil
 	w.ended, w.slow = !again, when == session.Slowly
-	news := w.err == nil || err != nil && cause(err) != cause(w.err)
+	news := w.err == nil || err != nil && session.Cause(err) != session.Cause(w.err)
 	if err != nil && (w.err == nil || ctx.Err() == nil) { // else why it failed before says more
 		w.err = err
 	}
@@ -250,7 +250,7 @@ func (p *paths) waitedFor() string {
 	for _, w := range p.ways {
 		name := fmt.Sprintf("%s at %s", w.target.Title(), w.target.Portal())
 		if w.err != nil {
-			why, _, _ := strings.Cut(cause(w.err), "; check ") // which was said when it came up
+			why, _, _ := strings.Cut(session.Cause(w.err), "; check ") // which was said when it came up
 			name += fmt.Sprintf(" (%s)", why)
 		}
 		names = append(names, name)
@@ -323,12 +323,4 @@ func pace(err error) session.Pace {
 		return session.Never
 	}
 	return session.Retry(err)
-}
-
-// cause is what went wrong, without the times, which differ at each attempt.
-func cause(err error) string {
-	if op, ok := errors.AsType[*session.OpError](err); ok {
-		err = op.Err
-	}
-	return err.Error()
 }

@@ -45,6 +45,7 @@ type command struct {
 	retries     string // rd.iscsi.login_retry_max
 	timers      string // rd.rootlun.timers
 	failure     Failure
+	noKeep      bool
 	timeouts    Timeouts
 
 	authOptional bool // rd.rootlun.auth=optional

@@ -120,6 +120,7 @@ func newPlan(c *command, f *firmware) *Plan {
 		Timers:      c.timers,
 		Root:        c.root,
 		Failure:     c.failure,
+		NoKeep:      c.noKeep,
 		Timeouts:    c.timeouts,
 		Warnings:    slices.Concat(c.warnings, f.warnings),
 

@@ -98,6 +98,7 @@ func parameters() []parameter {
 		{"rd.emergency", "", "rd.emergency=reboot, poweroff, halt or shell", nil, setEmergency},
 		{"panic", "", "panic=SECONDS", nil, setPanic},
 		{"rd.rootlun.timeout", "", "rd.rootlun.timeout=SECONDS", nil, setTimeout},
+		{"rd.rootlun.keep", "", "rd.rootlun.keep=0 or =1", nil, setKeep},
 		{"rd.rootlun.fallback", "", "rd.rootlun.fallback=local:/dev/sda2, or local:UUID=, LABEL=, PARTUUID= or PARTLABEL=", nil, setFallback},
 	}
 }

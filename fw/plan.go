@@ -43,6 +43,7 @@ type Plan struct {
 	Params      []Param // rd.iscsi.param, in the order given
 	Timers      string  // rd.rootlun.timers: root, multipath or auto; empty: auto
 	Failure     Failure
+	NoKeep      bool // rd.rootlun.keep=0: nobody repairs the sessions until the next system's manager does
 	Timeouts    Timeouts
 	Warnings    []string
 

@@ -250,6 +250,13 @@ func (c *Console) String() string {
 	return c.text.String()
 }
 
+// next is closed when something more is printed.
+func (c *Console) next() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
 func (c *Console) has(text string) (bool, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

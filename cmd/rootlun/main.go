@@ -29,6 +29,7 @@ usage: rootlun COMMAND [OPTION…]; --help after a command tells more
   rootlun sessions  print the kernel's iSCSI sessions
   rootlun rescan    look for new disks of the sessions
   rootlun logout    end sessions whose disks are not in use
+  rootlun keep      repair sessions that break, while no iscsid does
   rootlun show      print what a boot would do, and which source says so
   rootlun check     try what a boot would need, on the machine that runs
   rootlun fw        print what the firmware says, and nothing else
@@ -50,6 +51,7 @@ func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 		"network":  runNetwork,
 		"login":    runLogin,
 		"discover": runDiscover,
+		"keep":     runKeep,
 		"sessions": runSessions,
 		"rescan":   runRescan,
 		"logout":   runLogout,

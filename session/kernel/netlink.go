@@ -102,6 +102,17 @@ func listen(protocol int, groups uint32) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "netlink"), nil
 }
 
+// Port returns the socket's own number, by which /proc/net/netlink names it.
+func (n *Netlink) Port() (port uint32, err error) {
+	waitErr := n.raw.Control(func(fd uintptr) {
+		var address unix.Sockaddr
+		if address, err = unix.Getsockname(int(fd)); err == nil {
+			port = address.(*unix.SockaddrNetlink).Pid
+		}
+	})
+	return port, errors.Join(waitErr, err)
+}
+
 // Close ends all waits. Sessions live on in the kernel.
 func (n *Netlink) Close() error {
 	n.fail(os.ErrClosed)
