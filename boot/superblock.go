@@ -1,7 +1,6 @@
 package boot
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -68,8 +67,7 @@ func readSuperblock(r io.ReaderAt) (superblock, error) {
 			s.UUID = uuidString(b[f.uuidAt : f.uuidAt+16])
 		}
 		if f.size > 0 && len(b) >= f.labelAt+f.size {
-			label, _, _ := bytes.Cut(b[f.labelAt:f.labelAt+f.size], []byte{0})
-			s.Label = string(label)
+			s.Label, _, _ = strings.Cut(string(b[f.labelAt:f.labelAt+f.size]), "\x00")
 		}
 		return s, nil
 	}

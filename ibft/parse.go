@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // findStep is the alignment of a table in low memory.
@@ -275,8 +276,8 @@ func decodeAddr(b [addrLen]byte) netip.Addr {
 
 // fixed reads the text in b[from:to], which need not end in NUL.
 func (d *decoder) fixed(from, to int, field string) string {
-	s, _, _ := bytes.Cut(d.b[from:to], []byte{0})
-	return d.checked(from, string(s), field)
+	s, _, _ := strings.Cut(string(d.b[from:to]), "\x00")
+	return d.checked(from, s, field)
 }
 
 func (d *decoder) checked(at int, s, field string) string {
@@ -305,12 +306,12 @@ func (d *decoder) item(at int, field string) (b []byte, n int) {
 // or gives a length that runs into the next string.
 func (d *decoder) text(at int, field string) string {
 	b, n := d.item(at, field)
-	s, _, terminated := bytes.Cut(b, []byte{0})
+	s, _, terminated := strings.Cut(string(b), "\x00")
 	if !terminated && len(b) < n {
 		d.problem(at, "%s: expected its end within the table, found a length of %d; left out", field, n)
 		return ""
 	}
-	return d.checked(at, string(s), field)
+	return d.checked(at, s, field)
 }
 
 // secret reads a secret, which may hold any byte; only its length ends it.

@@ -1,8 +1,8 @@
 package pdu
 
 import (
-	"bytes"
 	"fmt"
+	"strings"
 )
 
 // Bounds of a text (RFC 7143, 6.1). A value may be longer than the RFC's 255
@@ -36,13 +36,10 @@ func ParseText(b []byte) ([]Pair, error) {
 		return nil, &Error{"text", MaxText, fmt.Sprintf("%d bytes, at most %d are taken", len(b), MaxText)}
 	}
 	var pairs []Pair
-	for off := 0; off < len(b); {
-		line := b[off:]
-		if i := bytes.IndexByte(line, 0); i >= 0 {
-			line = line[:i]
-		}
-		if len(line) > 0 {
-			key, value, ok := bytes.Cut(line, []byte{'='})
+	off := 0
+	for _, line := range strings.Split(string(b), "\x00") {
+		if line != "" {
+			key, value, ok := strings.Cut(line, "=")
 			switch {
 			case !ok:
 				return nil, &Error{"text", off, fmt.Sprintf("%.40q has no '='", line)}
@@ -53,7 +50,7 @@ func ParseText(b []byte) ([]Pair, error) {
 			case len(value) > MaxValue:
 				return nil, &Error{"text", off, fmt.Sprintf("%s has a value of %d bytes, at most %d are taken", key, len(value), MaxValue)}
 			}
-			pairs = append(pairs, Pair{string(key), string(value)})
+			pairs = append(pairs, Pair{key, value})
 		}
 		off += len(line) + 1
 	}
@@ -62,7 +59,7 @@ func ParseText(b []byte) ([]Pair, error) {
 
 // isKey tells whether key holds visible ASCII only. It is wider than RFC 7143,
 // 6.1, which X#NodeArchitecture itself does not keep to.
-func isKey(key []byte) bool {
+func isKey(key string) bool {
 	for _, c := range key {
 		if c <= ' ' || c > '~' {
 			return false
