@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -146,7 +146,7 @@ func splitDevice(want string) (key, value string) {
 		}
 	}
 	if strings.HasPrefix(want, "/") {
-		return "path", filepath.Clean(want)
+		return "path", path.Clean(want)
 	}
 	key, value, _ = strings.Cut(want, "=")
 	return key, value

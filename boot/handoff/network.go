@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
+	"path"
 	"strings"
 )
 
@@ -57,7 +57,7 @@ type Route struct {
 func WriteNetwork(run string, interfaces []Interface) error {
 	var errs []error
 	write := func(name string, mode os.FileMode, text string) {
-		errs = append(errs, writeFile(filepath.Join(run, name), []byte(text), mode))
+		errs = append(errs, writeFile(path.Join(run, name), []byte(text), mode))
 	}
 	var ifstate strings.Builder
 	leased6 := false
@@ -159,14 +159,14 @@ func (n *Interface) above(all []Interface, kind string) (names []string) {
 }
 
 // writeFile writes a file, whole or not at all, and its folders.
-func writeFile(path string, data []byte, mode os.FileMode) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+func writeFile(file string, data []byte, mode os.FileMode) error {
+	if err := os.MkdirAll(path.Dir(file), 0o755); err != nil {
 		return err
 	}
-	temporary := path + ".new"
+	temporary := file + ".new"
 	if err := os.WriteFile(temporary, data, mode); err != nil {
 		os.Remove(temporary)
 		return err
 	}
-	return os.Rename(temporary, path)
+	return os.Rename(temporary, file)
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"path"
 	"strings"
 	"sync"
 
@@ -90,12 +90,12 @@ func (p *plugger) walk(ctx context.Context) {
 // out: a device may go at any time.
 func modaliases(sys string) []string {
 	var found []string
-	buses, _ := stable.ReadDir(os.DirFS(filepath.Join(sys, "bus")), ".")
+	buses, _ := stable.ReadDir(os.DirFS(path.Join(sys, "bus")), ".")
 	for _, bus := range buses {
-		dir := filepath.Join(sys, "bus", bus.Name(), "devices")
+		dir := path.Join(sys, "bus", bus.Name(), "devices")
 		devices, _ := stable.ReadDir(os.DirFS(dir), ".")
 		for _, device := range devices {
-			text, err := os.ReadFile(filepath.Join(dir, device.Name(), "modalias"))
+			text, err := os.ReadFile(path.Join(dir, device.Name(), "modalias"))
 			if alias := strings.TrimSpace(string(text)); err == nil && alias != "" {
 				found = append(found, alias)
 			}

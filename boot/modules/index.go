@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -62,7 +61,7 @@ func readIndex(dir string) (*index, error) {
 		{"modules.builtin", ix.parseBuiltin},
 		{"modules.builtin.modinfo", ix.parseBuiltinModinfo},
 	} {
-		text, err := readOptional(filepath.Join(dir, file.name))
+		text, err := readOptional(path.Join(dir, file.name))
 		if err != nil {
 			return nil, err
 		}

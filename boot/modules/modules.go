@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 
@@ -43,7 +43,7 @@ func newLoader(dir, proc string) (*Loader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("index of the kernel modules: %w", err)
 	}
-	line, err := readOptional(filepath.Join(proc, "cmdline"))
+	line, err := readOptional(path.Join(proc, "cmdline"))
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (l *Loader) Where(name string) string {
 
 // isLoaded asks the kernel. It knows of built-in modules that have parameters.
 func (l *Loader) isLoaded(name string) bool {
-	_, err := os.Stat(filepath.Join(l.sys, "module", underscores(name)))
+	_, err := os.Stat(path.Join(l.sys, "module", underscores(name)))
 	return err == nil
 }
 

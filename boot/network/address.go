@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -79,7 +79,7 @@ func (n *nic) onLink(a netip.Addr) bool {
 // answered for and named in ARP (kernel, networking/ip-sysctl.rst).
 func (n *nic) loosen(procfs string) {
 	for _, set := range [][2]string{{"rp_filter", "2"}, {"arp_ignore", "1"}, {"arp_announce", "2"}} {
-		file := filepath.Join(procfs, "sys/net/ipv4/conf", n.name, set[0])
+		file := path.Join(procfs, "sys/net/ipv4/conf", n.name, set[0])
 		before := readFile(file)
 		if err := os.WriteFile(file, []byte(set[1]), 0); err != nil {
 			n.p.Printf("warning: %v", err)

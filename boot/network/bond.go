@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -228,7 +228,7 @@ func (h host) setOption(bond string, o Option) error {
 		values = strings.Split("+"+strings.ReplaceAll(o.Value, ";", ";+"), ";")
 	}
 	for _, v := range values {
-		if err := os.WriteFile(filepath.Join(h.sysfs, "class/net", bond, "bonding", o.Name), []byte(v), 0); err != nil {
+		if err := os.WriteFile(path.Join(h.sysfs, "class/net", bond, "bonding", o.Name), []byte(v), 0); err != nil {
 			return err
 		}
 	}

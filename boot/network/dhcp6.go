@@ -11,7 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
+	"path"
 	"strings"
 	"time"
 
@@ -29,7 +29,7 @@ const client6Port, server6Port = 546, 547
 // Without a UUID it is a DUID-LL.
 func (h *host) client6(mac net.HardwareAddr) client6 {
 	c := client6{iaid: checksum32(mac)}
-	b, _ := os.ReadFile(filepath.Join(h.sysfs, "class/dmi/id/product_uuid")) // a machine without DMI has none
+	b, _ := os.ReadFile(path.Join(h.sysfs, "class/dmi/id/product_uuid")) // a machine without DMI has none
 	text := strings.ReplaceAll(strings.TrimSpace(string(b)), "-", "")
 	uuid, err := hex.DecodeString(text)
 	if err != nil || len(uuid) != 16 || strings.Trim(text, "0") == "" || strings.Trim(strings.ToLower(text), "f") == "" {

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -136,21 +136,21 @@ func (h host) physical(l *link) bool {
 	if !l.ethernet {
 		return false
 	}
-	class := filepath.Join(h.sysfs, "class/net", l.name)
-	if _, err := os.Stat(filepath.Join(class, "device")); err != nil {
+	class := path.Join(h.sysfs, "class/net", l.name)
+	if _, err := os.Stat(path.Join(class, "device")); err != nil {
 		return false
 	}
-	_, err := os.Stat(filepath.Join(class, "phy80211"))
+	_, err := os.Stat(path.Join(class, "phy80211"))
 	return err != nil
 }
 
 // driver returns the name of the driver of an interface, or "".
 func (h host) driver(name string) string {
-	to, err := os.Readlink(filepath.Join(h.sysfs, "class/net", name, "device/driver"))
+	to, err := os.Readlink(path.Join(h.sysfs, "class/net", name, "device/driver"))
 	if err != nil {
 		return ""
 	}
-	return filepath.Base(to)
+	return path.Base(to)
 }
 
 // describe lists NICs for a person.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,7 +49,7 @@ func (h *host) prepare6(n *nic, cfg *Config) (restore func(), err error) {
 	if !cfg.auto6() && !local && !slices.ContainsFunc(cfg.Address, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
 		return restore, nil
 	}
-	dir := filepath.Join(h.procfs, "sys/net/ipv6/conf", n.name)
+	dir := path.Join(h.procfs, "sys/net/ipv6/conf", n.name)
 	if _, err := os.Stat(dir); err != nil && cfg.Load != nil {
 		_ = cfg.Load("ipv6") // if there is none still, that shows below
 	}
@@ -57,7 +57,7 @@ func (h *host) prepare6(n *nic, cfg *Config) (restore func(), err error) {
 		return restore, nil
 	}
 	accept := "1"
-	if strings.TrimSpace(readFile(filepath.Join(dir, "forwarding"))) == "1" {
+	if strings.TrimSpace(readFile(path.Join(dir, "forwarding"))) == "1" {
 		accept = "2" // also on a router
 	}
 	for _, s := range [...]struct {
@@ -70,7 +70,7 @@ func (h *host) prepare6(n *nic, cfg *Config) (restore func(), err error) {
 		// without takes a second or two longer.
 		{"router_solicitation_delay", "0", false, true}, {"optimistic_dad", "1", false, true}, {"use_optimistic", "1", false, true},
 	} {
-		file := filepath.Join(dir, s.name)
+		file := path.Join(dir, s.name)
 		before := strings.TrimSpace(readFile(file))
 		if s.forRA && !cfg.auto6() || before == s.value {
 			continue

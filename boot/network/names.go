@@ -3,11 +3,12 @@ package network
 import (
 	"fmt"
 	"os"
-	"path/filepath"
+	"path"
 	"strconv"
 	"strings"
 
 	"github.com/rootlun/rootlun/fw/stable"
+	"github.com/rootlun/rootlun/session/kernel"
 )
 
 // udevNames returns the names that systemd-udevd would give a NIC, where
@@ -21,11 +22,11 @@ func (h host) udevNames(l *link) []string {
 		mac = l.mac
 	}
 	names := []string{fmt.Sprintf("enx%x", []byte(mac))}
-	if n, ok := strings.CutPrefix(filepath.Base(h.device(l.name)), "vif-"); ok {
+	if n, ok := strings.CutPrefix(path.Base(h.device(l.name)), "vif-"); ok {
 		names = append(names, "enX"+n)
 	}
 	dev := h.pciFunction(l.name)
-	address, ok := parsePCI(filepath.Base(dev))
+	address, ok := parsePCI(path.Base(dev))
 	if !ok {
 		return names
 	}
@@ -36,16 +37,16 @@ func (h host) udevNames(l *link) []string {
 		port = "d" + p
 	}
 	function := ""
-	if config := readFile(filepath.Join(dev, "config")); address.function > 0 || len(config) > 14 && config[14]&0x80 != 0 {
+	if config := readFile(path.Join(dev, "config")); address.function > 0 || len(config) > 14 && config[14]&0x80 != 0 {
 		function = fmt.Sprintf("f%d", address.function) // the header says that there are more functions (PCI 3.0, 6.2.1)
 	}
 	for _, attribute := range []string{"acpi_index", "index"} {
-		if index := strings.TrimSpace(readFile(filepath.Join(dev, attribute))); index != "" {
+		if index := strings.TrimSpace(readFile(path.Join(dev, attribute))); index != "" {
 			names = append(names, "eno"+index+port)
 			break
 		}
 	}
-	if slot := h.slot(filepath.Base(dev)); slot != "" {
+	if slot := h.slot(path.Base(dev)); slot != "" {
 		names = append(names, "ens"+slot+function+port)
 	}
 	domain := ""
@@ -57,10 +58,10 @@ func (h host) udevNames(l *link) []string {
 
 // slot returns the number of the slot that a PCI function sits in, or "".
 func (h host) slot(function string) string {
-	slots := filepath.Join(h.sysfs, "bus/pci/slots")
+	slots := path.Join(h.sysfs, "bus/pci/slots")
 	entries, _ := stable.ReadDir(os.DirFS(slots), ".") // most machines have none
 	for _, e := range entries {
-		at := strings.TrimSpace(readFile(filepath.Join(slots, e.Name(), "address")))
+		at := strings.TrimSpace(readFile(path.Join(slots, e.Name(), "address")))
 		if _, err := strconv.ParseUint(e.Name(), 10, 32); err == nil && at != "" && strings.HasPrefix(function, at+".") {
 			return e.Name()
 		}
@@ -70,7 +71,7 @@ func (h host) slot(function string) string {
 
 // device returns the folder in sysfs of the device behind an interface, or "".
 func (h host) device(name string) string {
-	dev, _ := filepath.EvalSymlinks(filepath.Join(h.sysfs, "class/net", name, "device"))
+	dev, _ := kernel.Resolve(path.Join(h.sysfs, "class/net", name, "device"))
 	return dev
 }
 
@@ -78,10 +79,10 @@ func (h host) device(name string) string {
 // ""; virtio's NIC is a device of its own below it.
 func (h host) pciFunction(name string) string {
 	dev := h.device(name)
-	if strings.HasPrefix(filepath.Base(dev), "virtio") {
-		dev = filepath.Dir(dev)
+	if strings.HasPrefix(path.Base(dev), "virtio") {
+		dev = path.Dir(dev)
 	}
-	if _, ok := parsePCI(filepath.Base(dev)); !ok {
+	if _, ok := parsePCI(path.Base(dev)); !ok {
 		return ""
 	}
 	return dev
@@ -95,9 +96,9 @@ func (h host) atPCI(links []*link, address string) (at []*link) {
 	if !ok {
 		return nil
 	}
-	_, err := os.Stat(filepath.Join(h.sysfs, "bus/pci/devices", address))
+	_, err := os.Stat(path.Join(h.sysfs, "bus/pci/devices", address))
 	for _, l := range links {
-		have, ok := parsePCI(filepath.Base(h.pciFunction(l.name)))
+		have, ok := parsePCI(path.Base(h.pciFunction(l.name)))
 		if err != nil {
 			have.domain = want.domain
 		}
@@ -128,7 +129,7 @@ func parsePCI(s string) (a pciAddress, ok bool) {
 // attribute reads a file of the interface's folder in sysfs; what cannot be
 // read is "".
 func (h host) attribute(name, file string) string {
-	return strings.TrimSpace(readFile(filepath.Join(h.sysfs, "class/net", name, file)))
+	return strings.TrimSpace(readFile(path.Join(h.sysfs, "class/net", name, file)))
 }
 
 func readFile(name string) string {

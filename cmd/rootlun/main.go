@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"path"
 	"time"
 
 	"github.com/rootlun/rootlun/boot"
@@ -49,7 +49,7 @@ func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 		"version": printVersion, "--version": printVersion,
 		"help": printUsage, "--help": printUsage, "-h": printUsage,
 	}
-	name, args := filepath.Base(argv[0]), argv[1:]
+	name, args := path.Base(argv[0]), argv[1:]
 	if name != "init" && pid != 1 {
 		name = ""
 		if len(args) > 0 {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"path"
 	"strings"
 
 	"github.com/rootlun/rootlun/fw"
@@ -25,8 +25,8 @@ func setParam(cfg *session.Config, s string) error {
 
 // readCredentials applies what a credential file has for the target, which is
 // how a secret stays out of the argument list. Warnings go to stderr.
-func readCredentials(cfg *session.Config, path string, stderr io.Writer) error {
-	c, warnings, err := fw.ReadCredentials(os.DirFS(filepath.Dir(path)), filepath.Base(path), path)
+func readCredentials(cfg *session.Config, file string, stderr io.Writer) error {
+	c, warnings, err := fw.ReadCredentials(os.DirFS(path.Dir(file)), path.Base(file), file)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +19,7 @@ const attrSize = 4096
 type Sysfs string
 
 func (s Sysfs) path(elem ...string) string {
-	return filepath.Join(append([]string{string(s)}, elem...)...)
+	return path.Join(append([]string{string(s)}, elem...)...)
 }
 
 // Handle returns the kernel's name for the iscsi_tcp transport. It is for
@@ -77,11 +77,11 @@ func (s Sysfs) ConnAttr(sid, cid uint32, name string) (string, error) {
 
 // HostNo returns the number of a session's SCSI host.
 func (s Sysfs) HostNo(sid uint32) (uint32, error) {
-	dir, err := filepath.EvalSymlinks(s.session(sid, "device"))
+	dir, err := Resolve(s.session(sid, "device"))
 	if err != nil {
 		return 0, err
 	}
-	host := filepath.Base(filepath.Dir(dir)) // …/host2/session1
+	host := path.Base(path.Dir(dir)) // …/host2/session1
 	n, err := strconv.ParseUint(strings.TrimPrefix(host, "host"), 10, 32)
 	if err != nil {
 		return 0, fmt.Errorf("%s is not below a SCSI host", dir)
@@ -141,35 +141,35 @@ func UnitPath(sid, hostNo, target uint32, lun uint64) string {
 // Unit returns a session's logical unit; fs.ErrNotExist says that the kernel
 // knows none.
 func (s Sysfs) Unit(sid, hostNo, target uint32, lun uint64) (Unit, error) {
-	session, err := filepath.EvalSymlinks(s.session(sid, "device"))
+	session, err := Resolve(s.session(sid, "device"))
 	if err != nil {
 		return Unit{}, err
 	}
-	u := Unit{Dir: filepath.Join(filepath.Dir(session), UnitPath(sid, hostNo, target, lun))}
+	u := Unit{Dir: path.Join(path.Dir(session), UnitPath(sid, hostNo, target, lun))}
 	if _, err := os.Stat(u.Dir); err != nil {
 		return Unit{}, err
 	}
-	inquiry, err := readFile(filepath.Join(u.Dir, "inquiry"))
+	inquiry, err := readFile(path.Join(u.Dir, "inquiry"))
 	if err != nil {
 		return Unit{}, err
 	}
 	if len(inquiry) > 0 {
 		u.Qualifier, u.Type = inquiry[0]>>5, inquiry[0]&0x1f // SPC-4, 6.4.2
 	}
-	u.Vendor, _ = readAttr(filepath.Join(u.Dir, "vendor"))
-	u.Model, _ = readAttr(filepath.Join(u.Dir, "model"))
-	u.QueueDepth, _ = readAttr(filepath.Join(u.Dir, "queue_depth"))
+	u.Vendor, _ = readAttr(path.Join(u.Dir, "vendor"))
+	u.Model, _ = readAttr(path.Join(u.Dir, "model"))
+	u.QueueDepth, _ = readAttr(path.Join(u.Dir, "queue_depth"))
 	return u, nil
 }
 
 // LUNs returns the numbers of a session's units that the kernel knows, in their
 // order.
 func (s Sysfs) LUNs(sid, hostNo, target uint32) ([]uint64, error) {
-	session, err := filepath.EvalSymlinks(s.session(sid, "device"))
+	session, err := Resolve(s.session(sid, "device"))
 	if err != nil {
 		return nil, err
 	}
-	names, err := readNames(filepath.Join(filepath.Dir(session), filepath.Dir(UnitPath(sid, hostNo, target, 0))))
+	names, err := readNames(path.Join(path.Dir(session), path.Dir(UnitPath(sid, hostNo, target, 0))))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -186,7 +186,7 @@ func (s Sysfs) LUNs(sid, hostNo, target uint32) ([]uint64, error) {
 
 // Block returns the name of a unit's block device, "" when it has none.
 func (u Unit) Block() (string, error) {
-	names, err := readNames(filepath.Join(u.Dir, "block"))
+	names, err := readNames(path.Join(u.Dir, "block"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -228,6 +228,17 @@ func readFile(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, attrSize))
+}
+
+// Resolve returns the name of a file or folder without symbolic links, as the
+// kernel has it: sysfs tells by a folder's place what it belongs to.
+func Resolve(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 }
 
 func writeAttr(path, value string) error {
