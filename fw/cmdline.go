@@ -65,7 +65,7 @@ type word struct {
 
 // readCmdline reads proc/cmdline, and Debian's file below it. What is not there
 // says nothing.
-func readCmdline(s Sources) *command {
+func readCmdline(s *Sources) *command {
 	var c *command
 	if s.Cmdline != nil {
 		c = parseCmdline(*s.Cmdline)

@@ -36,11 +36,14 @@ type Credentials struct {
 }
 
 // For returns the credentials of a target, the zero CHAP when there are none.
-func (c Credentials) For(target string) CHAP { return c.Targets[target].over(c.CHAP) }
+func (c *Credentials) For(target string) CHAP {
+	h := c.Targets[target]
+	return h.over(&c.CHAP)
+}
 
 // over lays credentials over others, value by value. From tells where the
 // password is from.
-func (h CHAP) over(low CHAP) CHAP {
+func (h *CHAP) over(low *CHAP) CHAP {
 	from := h.From
 	if h.Password == "" && (low.Password != "" || h.empty()) {
 		from = low.From
@@ -52,12 +55,12 @@ func (h CHAP) over(low CHAP) CHAP {
 	}
 }
 
-func (h CHAP) empty() bool {
+func (h *CHAP) empty() bool {
 	return h.Username == "" && h.Password == "" && h.UsernameIn == "" && h.PasswordIn == ""
 }
 
 // check says what credentials lack.
-func (h CHAP) check() error {
+func (h *CHAP) check() error {
 	switch {
 	case h.empty():
 		return nil
@@ -93,9 +96,8 @@ func setCredentials(c *command, w word) error {
 // readCredentials reads the file that the command line names, else the first
 // that there is: systemd's credential of the service, of the system, and of
 // the initrd (systemd.exec(5), systemd(1)), what systemd-stub(7) has packed
-// beside the kernel, and the image's own.
-func readCredentials(s Sources, name string) (Credentials, report) {
-	var r report
+// beside the kernel, and the image's own. What is wrong with it goes to r.
+func readCredentials(s *Sources, name string, r *report) *Credentials {
 	given := name != ""
 	places := []string{fsPath(name)}
 	if !strings.HasPrefix(name, "/") {
@@ -118,14 +120,14 @@ func readCredentials(s Sources, name string) (Credentials, report) {
 		if err != nil {
 			r.fail(err)
 		}
-		r.warnings = warnings
-		return c, r
+		r.warnings = append(r.warnings, warnings...)
+		return c
 	}
 	if given {
 		r.fail(&Error{cmdlinePlace, "rd.rootlun.credentials=" + name, "rd.rootlun.credentials=/PATH/TO/FILE or =NAME",
 			errors.New("there is no such file to be read: not /" + strings.Join(places, ", not /"))})
 	}
-	return Credentials{}, r
+	return &Credentials{}
 }
 
 // fsPath makes an absolute path one of an fs.FS.
@@ -134,20 +136,20 @@ func fsPath(name string) string { return strings.TrimPrefix(path.Clean("/"+name)
 // ReadCredentials reads a credential file of at most 64 KiB; place is its path
 // for people. It returns every mistake at once (errors.Join of *Error); no
 // error and no warning shows what may be a secret.
-func ReadCredentials(fsys fs.FS, name, place string) (c Credentials, warnings []string, err error) {
+func ReadCredentials(fsys fs.FS, name, place string) (c *Credentials, warnings []string, err error) {
 	text, err := readSmall(fsys, name, credentialsMost+1)
 	if err == nil && len(text) > credentialsMost {
 		err = fmt.Errorf("the file is larger than %d bytes", credentialsMost)
 	}
 	if err != nil {
-		return Credentials{}, nil, &Error{Place: place, Err: err}
+		return &Credentials{}, nil, &Error{Place: place, Err: err}
 	}
 	r := credentialFile{report: report{place: place}, Credentials: Credentials{From: place}}
 	r.parse(string(text))
 	if info, err := fs.Stat(fsys, name); err == nil && info.Mode().Perm()&0o004 != 0 {
 		r.warn(place, ": every user of this system can read it, and the secrets in it: chmod 600 "+place)
 	}
-	return r.Credentials, r.warnings, errors.Join(r.errs...)
+	return &r.Credentials, r.warnings, errors.Join(r.errs...)
 }
 
 // credentialFile is a file that is being read.

@@ -36,7 +36,7 @@ func TestReadCredentials(t *testing.T) {
 	} {
 		tt.want.From = place
 		got, warnings, err := ReadCredentials(fstest.MapFS{place[1:]: {Data: []byte(tt.text), Mode: 0o600}}, place[1:], place)
-		if diff := cmp.Diff(tt.want, got, options()); diff != "" || err != nil || warnings != nil {
+		if diff := cmp.Diff(tt.want, *got, options()); diff != "" || err != nil || warnings != nil {
 			t.Errorf("%s: %v, %q (-want +got):\n%s", tt.name, err, warnings, diff)
 		}
 	}

@@ -87,5 +87,5 @@ func (c *command) below(f *command) {
 		c.single = f.single
 		c.single.place, c.single.from = f.place, f.place
 	}
-	c.chap = c.chap.over(f.chap)
+	c.chap = c.chap.over(&f.chap)
 }

@@ -25,18 +25,18 @@ type firmware struct {
 
 // place reads what one place has: one firmware a table, in their order. A table
 // that is refused is one that has errors alone.
-type place func(fsys fs.FS, lenient bool) []firmware
+type place func(fsys fs.FS, lenient bool) []*firmware
 
 // readFirmware takes the table that is given, else the first place that names
 // a target. Without any it takes the first that can be read at all. What is
 // refused on the way is in its errors. With lenient a table may have a wrong
 // checksum or revision.
-func readFirmware(s Sources, lenient bool) firmware {
+func readFirmware(s *Sources, lenient bool) *firmware {
 	places := []place{readACPI, readIBFT, readLowMemory, readAdapters, readOpenFirmware}
 	if s.Table != nil {
-		places = []place{func(fs.FS, bool) []firmware { return dump(s.Table, s.TableFrom, lenient) }}
+		places = []place{func(fs.FS, bool) []*firmware { return dump(s.Table, s.TableFrom, lenient) }}
 	}
-	var out firmware
+	out := &firmware{}
 	for _, read := range places {
 		for _, f := range read(s.FS, lenient) {
 			out.take(f)
@@ -49,22 +49,22 @@ func readFirmware(s Sources, lenient bool) firmware {
 }
 
 // take goes over to g where it says more; what both complain about adds up.
-func (f *firmware) take(g firmware) {
+func (f *firmware) take(g *firmware) {
 	all := report{f.place, slices.Concat(f.errs, g.errs), slices.Concat(f.warnings, g.warnings)}
 	if f.from == "" || len(g.targets) > 0 {
-		*f = g
+		*f = *g
 	}
 	f.report = all
 }
 
 // add puts g's NICs and targets after those of f.
-func (f *firmware) add(g firmware) {
-	for _, t := range g.targets {
-		if t.NIC >= 0 {
+func (f *firmware) add(g *firmware) {
+	for i := range g.targets {
+		if t := &g.targets[i]; t.NIC >= 0 {
 			t.NIC += len(f.nics)
 		}
-		f.targets = append(f.targets, t)
 	}
+	f.targets = append(f.targets, g.targets...)
 	f.nics, f.tables = append(f.nics, g.nics...), append(f.tables, g.tables...)
 	f.errs, f.warnings = append(f.errs, g.errs...), append(f.warnings, g.warnings...)
 	f.from = first(f.from, g.from)
@@ -94,7 +94,7 @@ func (f *firmware) sort() {
 
 // readTable decodes a table that lies at file, for errors. from is what the
 // From of its values says.
-func readTable(raw []byte, file, from string, lenient bool) (f firmware) {
+func readTable(raw []byte, file, from string, lenient bool) *firmware {
 	parse := ibft.Parse
 	if lenient {
 		parse = ibft.ParseLenient
@@ -106,7 +106,13 @@ func readTable(raw []byte, file, from string, lenient bool) (f firmware) {
 	if format, ok := errors.AsType[*ibft.FormatError](err); ok && format.Tolerable {
 		err = fmt.Errorf("%w; rd.rootlun.ibft=lenient takes the table all the same", err)
 	}
-	f.fail(&Error{Place: file, Err: err})
+	return refused(file, err)
+}
+
+// refused is what a place says that cannot be read.
+func refused(place string, err error) *firmware {
+	f := &firmware{}
+	f.fail(&Error{Place: place, Err: err})
 	return f
 }
 

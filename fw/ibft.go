@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/rootlun/rootlun/fw/stable"
@@ -21,13 +20,11 @@ const (
 )
 
 // readACPI reads the raw tables of ACPI.
-func readACPI(fsys fs.FS, lenient bool) (out []firmware) {
+func readACPI(fsys fs.FS, lenient bool) (out []*firmware) {
 	for _, name := range acpiTables(fsys) {
 		raw, err := readSmall(fsys, name, 64<<10) // its offsets have 16 bits
 		if err != nil {
-			var f firmware
-			f.fail(&Error{Place: "/" + name, Err: err})
-			out = append(out, f)
+			out = append(out, refused("/"+name, err))
 			continue
 		}
 		out = append(out, readTable(raw, "/"+name, "iBFT (ACPI)", lenient))
@@ -38,7 +35,12 @@ func readACPI(fsys fs.FS, lenient bool) (out []firmware) {
 // TargetInACPI reports whether a table in ACPI names a target that can be used.
 // Without one it is worth while to load the kernel's iscsi_ibft before Read.
 func TargetInACPI(fsys fs.FS) bool {
-	return slices.ContainsFunc(readACPI(fsys, false), func(f firmware) bool { return len(f.targets) > 0 })
+	for _, f := range readACPI(fsys, false) {
+		if len(f.targets) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // acpiTables returns the paths of the tables that ACPI has. Two with one
@@ -56,8 +58,8 @@ func acpiTables(fsys fs.FS) (names []string) {
 }
 
 // fromTable makes NICs and targets of a table. from is what their From says.
-func fromTable(t *ibft.Table, from string) firmware {
-	f := firmware{from: from, tables: []Table{{t, from}}}
+func fromTable(t *ibft.Table, from string) *firmware {
+	f := &firmware{from: from, tables: []Table{{t, from}}}
 	const most = 20 // what is nonsense is so in many places
 	for i, p := range t.Problems {
 		if i == most {

@@ -20,7 +20,7 @@ const (
 // signature alone, and at none when that one's table is bad; here the search
 // goes on. A machine with EFI has its table in ACPI. Most kernels do not let
 // all of this memory be read, some none: that is no error.
-func readLowMemory(fsys fs.FS, lenient bool) []firmware {
+func readLowMemory(fsys fs.FS, lenient bool) []*firmware {
 	if _, err := fs.Stat(fsys, "sys/firmware/efi"); err == nil {
 		return nil
 	}
@@ -45,18 +45,18 @@ func readLowMemory(fsys fs.FS, lenient bool) []firmware {
 
 // dump reads the table in a file that a person gives: a table, or a copy of low
 // memory that holds one.
-func dump(raw []byte, file string, lenient bool) []firmware {
+func dump(raw []byte, file string, lenient bool) []*firmware {
 	from := "iBFT (" + file + ")"
 	if tables := tablesIn(raw, 0, file, from, lenient); len(tables) > 0 {
 		return tables
 	}
-	return []firmware{readTable(raw, file, from, lenient)} // which says what is wrong
+	return []*firmware{readTable(raw, file, from, lenient)} // which says what is wrong
 }
 
 // tablesIn reads all tables in memory, a copy of what lies at base. Where a
 // signature is not followed by a table, be it a bad one, it is passed over:
 // programs that make tables hold it too.
-func tablesIn(memory []byte, base int, file, from string, lenient bool) (out []firmware) {
+func tablesIn(memory []byte, base int, file, from string, lenient bool) (out []*firmware) {
 	const most = 16
 	for _, at := range ibft.Find(memory) {
 		if _, err := ibft.ParseLenient(memory[at:]); err != nil {

@@ -28,14 +28,14 @@ import (
 //
 // What /etc/iscsi.initramfs has stands in c, below the command line's. What
 // DHCP has comes later, by Lease.
-func merge(c *command, creds Credentials, f firmware, m machine) (*Plan, error) {
+func merge(c *command, creds *Credentials, f *firmware, m machine) (*Plan, error) {
 	p := newPlan(c, f)
-	p.Credentials = creds
-	p.Credentials.CHAP = c.chap.over(creds.CHAP)
+	p.Credentials = *creds
+	p.Credentials.CHAP = c.chap.over(&creds.CHAP)
 	if len(creds.Targets) > 0 {
 		p.Credentials.Targets = make(map[string]CHAP)
 		for name, h := range creds.Targets {
-			p.Credentials.Targets[name] = c.chap.over(h)
+			p.Credentials.Targets[name] = c.chap.over(&h)
 		}
 	}
 
@@ -102,12 +102,12 @@ func merge(c *command, creds Credentials, f firmware, m machine) (*Plan, error) 
 }
 
 // asks reports whether anything asks for iSCSI.
-func asks(c *command, f firmware) bool {
+func asks(c *command, f *firmware) bool {
 	return c.asks || c.dhcpRoot != "" || len(f.targets) > 0 || len(f.errs) > 0
 }
 
 // newPlan is what the command line alone decides.
-func newPlan(c *command, f firmware) *Plan {
+func newPlan(c *command, f *firmware) *Plan {
 	return &Plan{
 		VLANs:       c.vlans,
 		Bonds:       c.bonds,
@@ -125,7 +125,7 @@ func newPlan(c *command, f firmware) *Plan {
 
 // nothing is the plan of a machine that nothing asks anything of. What is
 // wrong with its command line is none of our business, and yet worth a word.
-func nothing(c *command, f firmware) (*Plan, error) {
+func nothing(c *command, f *firmware) (*Plan, error) {
 	p := newPlan(c, f)
 	for _, err := range c.errs {
 		p.Warnings = append(p.Warnings, err.Error())
@@ -134,7 +134,7 @@ func nothing(c *command, f firmware) (*Plan, error) {
 }
 
 // noTarget says why there is no target though something asks for one.
-func noTarget(c *command, f firmware) error {
+func noTarget(c *command, f *firmware) error {
 	const form = "netroot=iscsi:192.168.50.1::::iqn.2009-06.com.example:disk"
 	if c.firmware == off {
 		return &Error{cmdlinePlace, "rd.iscsi.firmware=0", form, errors.New("the firmware is not asked, and nothing else names a target")}
@@ -155,9 +155,9 @@ func (p *Plan) add(t Target, own bool) error {
 	switch {
 	case t.CHAP == nil:
 	case own:
-		h = t.CHAP.over(h)
+		h = t.CHAP.over(&h)
 	default:
-		h = h.over(*t.CHAP)
+		h = h.over(t.CHAP)
 	}
 	if err := h.check(); err != nil {
 		return &Error{cmp.Or(h.From, t.From), t.Name, "rd.iscsi.username=NAME rd.iscsi.password=SECRET (and rd.iscsi.in.username=, rd.iscsi.in.password=), " +
@@ -184,7 +184,7 @@ func (p *Plan) addTarget(t Target) {
 
 // mergeNICs lays the command line's NICs over the firmware's, which keep their
 // places. Without any there is one that asks DHCP.
-func mergeNICs(c *command, f firmware, m machine, useFirmware bool) []NIC {
+func mergeNICs(c *command, f *firmware, m machine, useFirmware bool) []NIC {
 	var nics []NIC
 	if useFirmware || c.fromFW || !c.ipGiven {
 		nics = slices.Clone(f.nics)
@@ -330,7 +330,7 @@ func nicOf(t portal, nics []NIC, aliases map[string]string) int {
 }
 
 // setInitiator chooses the initiator name, as far as it is not DHCP's.
-func (p *Plan) setInitiator(c *command, f firmware, m machine) error {
+func (p *Plan) setInitiator(c *command, f *firmware, m machine) error {
 	p.Initiator = f.initiator
 	switch {
 	case c.names.Name != "":

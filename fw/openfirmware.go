@@ -23,7 +23,7 @@ const ofForm = "DEVICE:iscsi,itname=INITIATOR,ciaddr=ADDRESS,subnet-mask=MASK,gi
 // 1275, 4.3.1). IBM's POWER firmware has this form; it is not in IEEE 1275. On
 // some of it bootpath names a device "iscsi" only, and the path stands in
 // nas-bootdevice.
-func readOpenFirmware(fsys fs.FS, _ bool) (out []firmware) {
+func readOpenFirmware(fsys fs.FS, _ bool) (out []*firmware) {
 	const tree = "proc/device-tree"
 	for _, name := range [...]string{"bootpath", "nas-bootdevice", "iscsi-bootargs"} {
 		property := path.Join(tree, "chosen", name)
@@ -32,9 +32,7 @@ func readOpenFirmware(fsys fs.FS, _ bool) (out []firmware) {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
-			var f firmware
-			f.fail(&Error{Place: "/" + property, Err: err})
-			out = append(out, f)
+			out = append(out, refused("/"+property, err))
 			continue
 		}
 		b := bootPath{fsys: fsys, tree: tree, place: "/" + property}
@@ -99,7 +97,7 @@ func (b *bootPath) split(text string) bool {
 	return false
 }
 
-func (b *bootPath) read() firmware {
+func (b *bootPath) read() *firmware {
 	b.from = "Open Firmware (" + path.Base(b.place) + ")"
 	b.port = orDefault(0)
 	for _, a := range b.arguments {
@@ -113,7 +111,7 @@ func (b *bootPath) read() firmware {
 		}
 	}
 	b.finish()
-	return b.firmware
+	return &b.firmware
 }
 
 // set takes one argument. Which of the two names is whose is not what they

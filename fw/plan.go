@@ -208,16 +208,14 @@ type Sources struct {
 // The Plan is never nil: with an error it holds what was understood, so that
 // Failure, for one, is there to say what to do now.
 func Read(s Sources) (*Plan, error) {
-	cmd := readCmdline(s)
-	var table firmware
+	cmd := readCmdline(&s)
+	table := &firmware{}
 	if cmd.firmware != off {
-		table = readFirmware(s, cmd.lenient)
+		table = readFirmware(&s, cmd.lenient)
 	}
 	if !asks(cmd, table) {
 		return nothing(cmd, table)
 	}
-	creds, said := readCredentials(s, cmd.credentials)
-	cmd.errs = append(cmd.errs, said.errs...)
-	cmd.warnings = append(cmd.warnings, said.warnings...)
+	creds := readCredentials(&s, cmd.credentials, &cmd.report)
 	return merge(cmd, creds, table, machine{s.FS})
 }

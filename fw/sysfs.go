@@ -18,13 +18,13 @@ import (
 )
 
 // readIBFT reads the table as the kernel's iscsi_ibft shows it.
-func readIBFT(fsys fs.FS, _ bool) []firmware {
-	return []firmware{fromSysfs(fsys, ibftDir, "iBFT (sysfs)")}
+func readIBFT(fsys fs.FS, _ bool) []*firmware {
+	return []*firmware{fromSysfs(fsys, ibftDir, "iBFT (sysfs)")}
 }
 
 // readAdapters reads what offload adapters are set to, iscsi_bootN of the SCSI host
 // N each. All of them add up; an index is of use within one adapter only.
-func readAdapters(fsys fs.FS, _ bool) []firmware {
+func readAdapters(fsys fs.FS, _ bool) []*firmware {
 	const dir, most = "sys/firmware", 64
 	var hosts []int
 	entries, _ := stable.ReadDir(fsys, dir)
@@ -34,12 +34,12 @@ func readAdapters(fsys fs.FS, _ bool) []firmware {
 		}
 	}
 	stable.Sort(hosts, cmp.Compare)
-	var out firmware
+	out := &firmware{}
 	for _, n := range hosts[:min(len(hosts), most)] {
 		name := "iscsi_boot" + strconv.Itoa(n)
 		out.add(fromSysfs(fsys, path.Join(dir, name), name+" (sysfs)"))
 	}
-	return []firmware{out}
+	return []*firmware{out}
 }
 
 // numbered reads the number in the name of a thing that sysfs counts: "target0".
@@ -50,15 +50,15 @@ func numbered(name, kind string) (n int, ok bool) {
 }
 
 // fromSysfs reads the tree in dir. One that is not there says nothing.
-func fromSysfs(fsys fs.FS, dir, from string) (f firmware) {
+func fromSysfs(fsys fs.FS, dir, from string) *firmware {
 	t, err := readSysfs(fsys, dir)
 	switch {
 	case err == nil:
 		return fromTable(t, from)
 	case !errors.Is(err, fs.ErrNotExist):
-		f.fail(&Error{Place: "/" + dir, Err: err})
+		return refused("/"+dir, err)
 	}
-	return f
+	return &firmware{}
 }
 
 // readSysfs reads the tree by which the kernel shows a table (its

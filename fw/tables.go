@@ -16,7 +16,7 @@ type Table struct {
 // Tables returns the tables that Read takes the firmware's values from, for who
 // wants them as they are. What Open Firmware says is put into one.
 func Tables(s Sources) []Table {
-	f := readFirmware(s, false)
+	f := readFirmware(&s, false)
 	if len(f.tables) == 0 && len(f.targets) > 0 {
 		return []Table{{f.table(), f.from}}
 	}
