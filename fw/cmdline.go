@@ -19,7 +19,7 @@ type command struct {
 	firmware choice    // rd.iscsi.firmware
 	lenient  bool      // rd.rootlun.ibft=lenient
 	names    Initiator // rd.iscsi.initiator
-	targets  []portal  // netroot=iscsi:…, in order
+	targets  []*portal // netroot=iscsi:…, in order
 	chap     CHAP      // rd.iscsi.username and its kin, for what a target does not have itself
 	single   single    // rd.iscsi.target.*
 
@@ -117,7 +117,7 @@ func (c *command) noteSecrets() {
 		c.chap.From = "rd.iscsi.password="
 	}
 	secret := c.chap.Password != "" || c.chap.PasswordIn != "" || c.rootTarget != nil && c.rootTarget.CHAP != nil ||
-		slices.ContainsFunc(c.targets, func(t portal) bool { return t.CHAP != nil }) ||
+		slices.ContainsFunc(c.targets, func(t *portal) bool { return t.CHAP != nil }) ||
 		slices.ContainsFunc(c.params, func(p Param) bool { return strings.Contains(p.Name, "password") })
 	if secret {
 		c.warn(secretShows)

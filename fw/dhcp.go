@@ -57,7 +57,7 @@ func (p *Plan) Lease(nic int, l Lease) error {
 	}
 	for _, w := range r.warnings {
 		if !slices.Contains(p.Warnings, w) {
-			p.Warnings = append(p.Warnings, w)
+			p.warn(w)
 		}
 	}
 	return errors.Join(r.errs...)
@@ -94,7 +94,7 @@ func (p *Plan) leaseTarget(r *report, nic int, l Lease) {
 		if t.CHAP != nil {
 			t.CHAP.From = l.From
 		}
-		if err := p.add(t.Target, false); err != nil {
+		if err := p.add(&t.Target, false); err != nil {
 			r.fail(err)
 		}
 	}

@@ -1,13 +1,11 @@
 package fw
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
 
-	"github.com/rootlun/rootlun/fw/stable"
 	"github.com/rootlun/rootlun/ibft"
 )
 
@@ -80,7 +78,7 @@ func (f *firmware) add(g *firmware) {
 
 // sort puts boot-selected targets before valid ones before others.
 func (f *firmware) sort() {
-	rank := func(t Target) int {
+	rank := func(t *Target) int {
 		switch {
 		case t.Boot && t.Valid:
 			return 0
@@ -89,7 +87,15 @@ func (f *firmware) sort() {
 		}
 		return 2
 	}
-	stable.Sort(f.targets, func(a, b Target) int { return cmp.Compare(rank(a), rank(b)) })
+	var sorted []Target
+	for want := range 3 {
+		for i := range f.targets {
+			if t := &f.targets[i]; rank(t) == want {
+				sorted = append(sorted, *t)
+			}
+		}
+	}
+	f.targets = sorted
 }
 
 // readTable decodes a table that lies at file, for errors. from is what the

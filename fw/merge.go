@@ -41,7 +41,7 @@ func merge(c *command, creds *Credentials, f *firmware, m machine) (*Plan, error
 
 	own := c.targets
 	if c.rootTarget != nil {
-		own = append([]portal{*c.rootTarget}, own...)
+		own = append([]*portal{c.rootTarget}, own...)
 	}
 	useFirmware := len(own) == 0 || c.firmware == on
 	if len(own) == 0 && len(f.targets) == 0 {
@@ -52,19 +52,18 @@ func merge(c *command, creds *Credentials, f *firmware, m machine) (*Plan, error
 	}
 	p.NICs = mergeNICs(c, f, m, useFirmware)
 
-	errs := c.errs
-	add := func(t Target, own bool) {
+	add := func(t *Target, own bool) {
 		if err := p.add(t, own); err != nil {
-			errs = append(errs, err)
+			c.fail(err)
 		}
 	}
 	for _, t := range own {
 		t.NIC = nicOf(t, p.NICs, c.aliases)
-		add(t.Target, true)
+		add(&t.Target, true)
 	}
 	if useFirmware {
-		for _, t := range f.targets {
-			add(t, false)
+		for i := range f.targets {
+			add(&f.targets[i], false)
 		}
 	}
 
@@ -72,34 +71,38 @@ func merge(c *command, creds *Credentials, f *firmware, m machine) (*Plan, error
 
 	if len(p.Targets) > 0 || p.AskDHCP != "" {
 		for _, err := range f.errs {
-			p.Warnings = append(p.Warnings, err.Error())
+			p.warn(err.Error())
 		}
 		if c.firmware == on && len(f.targets) == 0 {
-			p.Warnings = append(p.Warnings, "rd.iscsi.firmware asks for the firmware's target as well, and it has none")
+			p.warn("rd.iscsi.firmware asks for the firmware's target as well, and it has none")
 		}
 	} else {
-		errs = append(errs, f.errs...)
-		if len(errs) == 0 {
-			errs = append(errs, noTarget(c, f))
+		c.errs = append(c.errs, f.errs...)
+		if len(c.errs) == 0 {
+			c.fail(noTarget(c, f))
 		}
 	}
 	if p.AskDHCP != "" && !slices.ContainsFunc(p.NICs, func(n NIC) bool { return n.DHCP || n.DHCP6 }) {
-		errs = append(errs, &Error{cmdlinePlace, p.AskDHCP, "ip=dhcp", errors.New("DHCP is to name the target, and ip= lets no NIC ask it")})
+		c.fail(&Error{cmdlinePlace, p.AskDHCP, "ip=dhcp", errors.New("DHCP is to name the target, and ip= lets no NIC ask it")})
 	}
 	if c.fromFW && len(f.nics) == 0 {
-		p.Warnings = append(p.Warnings, "the command line asks for the firmware's addresses, and it has none")
+		p.warn("the command line asks for the firmware's addresses, and it has none")
 	}
 	if err := p.setInitiator(c, f, m); err != nil && (c.asks || len(p.Targets) > 0 || p.AskDHCP != "") { // else a refused table is all there is to say
-		errs = append(errs, err)
+		c.fail(err)
 	}
 	if p.AskDHCP != "" {
 		if err := p.keptLeases(m); err != nil { // DHCP may know better
-			p.Warnings = append(p.Warnings, strings.Split(err.Error(), "\n")...)
+			for _, line := range strings.Split(err.Error(), "\n") {
+				p.warn(line)
+			}
 		}
 	}
 	p.findSessions(m.fsys)
-	return p, errors.Join(errs...)
+	return p, errors.Join(c.errs...)
 }
+
+func (p *Plan) warn(text string) { p.Warnings = append(p.Warnings, text) }
 
 // asks reports whether anything asks for iSCSI.
 func asks(c *command, f *firmware) bool {
@@ -128,7 +131,7 @@ func newPlan(c *command, f *firmware) *Plan {
 func nothing(c *command, f *firmware) (*Plan, error) {
 	p := newPlan(c, f)
 	for _, err := range c.errs {
-		p.Warnings = append(p.Warnings, err.Error())
+		p.warn(err.Error())
 	}
 	return p, ErrNothing
 }
@@ -150,7 +153,7 @@ func noTarget(c *command, f *firmware) error {
 
 // add adds a target, unless it is there already, with what the sources have of
 // its CHAP. own says that what the target itself has goes before the rest.
-func (p *Plan) add(t Target, own bool) error {
+func (p *Plan) add(t *Target, own bool) error {
 	h := p.Credentials.For(t.Name)
 	switch {
 	case t.CHAP == nil:
@@ -172,14 +175,15 @@ func (p *Plan) add(t Target, own bool) error {
 }
 
 // addTarget adds a target unless it is there already.
-func (p *Plan) addTarget(t Target) {
-	same := func(o Target) bool {
-		return o.Name == t.Name && o.Host == t.Host && o.Port == t.Port && o.LUN == t.LUN &&
-			(o.NIC == t.NIC || o.NIC < 0 || t.NIC < 0)
+func (p *Plan) addTarget(t *Target) {
+	for i := range p.Targets {
+		o := &p.Targets[i]
+		if o.Name == t.Name && o.Host == t.Host && o.Port == t.Port && o.LUN == t.LUN &&
+			(o.NIC == t.NIC || o.NIC < 0 || t.NIC < 0) {
+			return
+		}
 	}
-	if !slices.ContainsFunc(p.Targets, same) {
-		p.Targets = append(p.Targets, t)
-	}
+	p.Targets = append(p.Targets, *t)
 }
 
 // mergeNICs lays the command line's NICs over the firmware's, which keep their
@@ -305,7 +309,7 @@ func (nic *NIC) override(n NIC) {
 
 // nicOf returns the NIC that leads to a target of the command line: the one
 // that it names, else the one whose subnet holds the portal, else the only one.
-func nicOf(t portal, nics []NIC, aliases map[string]string) int {
+func nicOf(t *portal, nics []NIC, aliases map[string]string) int {
 	if t.netdev != "" {
 		mac := aliases[t.netdev]
 		if i := slices.IndexFunc(nics, func(n NIC) bool {
@@ -348,13 +352,13 @@ func (p *Plan) setInitiator(c *command, f *firmware, m machine) error {
 			odd = err.Error()
 		}
 		if odd != "" {
-			p.Warnings = append(p.Warnings, p.Initiator.From+": the initiator name "+quote(name)+": "+odd+"; taken as it is")
+			p.warn(p.Initiator.From + ": the initiator name " + quote(name) + ": " + odd + "; taken as it is")
 		}
 		return nil
 	}
 	p.Initiator.Name, p.Initiator.From = m.madeName(p.NICs)
 	if p.Initiator.Name != "" {
-		p.Warnings = append(p.Warnings, p.Initiator.made())
+		p.warn(p.Initiator.made())
 	} else if p.AskDHCP == "" {
 		return noInitiator(cmdlinePlace)
 	}

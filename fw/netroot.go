@@ -59,22 +59,22 @@ func setISCSIRoot(c *command, w word) error {
 // A target without SERVER has an empty Host. A password with ':' in it does not
 // fit in: rd.iscsi.password= takes it. No error repeats a field, as it could be a
 // password out of its place.
-func (r *report) parseTarget(s, from string) (portal, error) {
-	t := portal{Target: Target{Index: -1, NIC: -1, From: from}}
+func (r *report) parseTarget(s, from string) (*portal, error) {
+	t := &portal{Target: Target{Index: -1, NIC: -1, From: from}}
 	if s == "" || s == "ibft" {
-		return t, errors.New("that names no target")
+		return nil, errors.New("that names no target")
 	}
 
 	start := nameStart(s)
 	if start < 0 {
-		return t, errors.New("no target name: it starts with iqn., eui. or naa. and stands last")
+		return nil, errors.New("no target name: it starts with iqn., eui. or naa. and stands last")
 	}
 	s, t.Name = s[:start], s[start:]
 
 	var err error
 	if at := strings.LastIndex(s, "@"); at >= 0 {
 		if t.CHAP, err = parseAuth(s[:at]); err != nil {
-			return t, err
+			return nil, err
 		}
 		if t.CHAP != nil {
 			t.CHAP.From = from
@@ -85,16 +85,16 @@ func (r *report) parseTarget(s, from string) (portal, error) {
 	if v6, ok := strings.CutPrefix(s, "["); ok {
 		host, rest, ok := strings.Cut(v6, "]:")
 		if !ok {
-			return t, errors.New("the ']' and a ':' after it are missing")
+			return nil, errors.New("the ']' and a ':' after it are missing")
 		}
 		if ip, err := netip.ParseAddr(host); err != nil || !ip.Is6() {
-			return t, errors.New("that is no IPv6 address in the brackets")
+			return nil, errors.New("that is no IPv6 address in the brackets")
 		}
 		t.Host, s = host, rest
 	} else {
 		t.Host, s, _ = strings.Cut(s, ":")
 		if err = checkHost(t.Host); err != nil && t.Host != "" {
-			return t, err
+			return nil, err
 		}
 	}
 
@@ -112,21 +112,21 @@ func (r *report) parseTarget(s, from string) (portal, error) {
 		protocol, port = fields[0], fields[1]
 		r.warn(r.place, ": ", from, ": the field of the LUN is missing in front of ", quote(t.Name), "; LUN 0 is taken")
 	default:
-		return t, fmt.Errorf("%d fields between the server and the target name instead of 3 (protocol, port, LUN) or 5", len(fields))
+		return nil, fmt.Errorf("%d fields between the server and the target name instead of 3 (protocol, port, LUN) or 5", len(fields))
 	}
 	if protocol != "" && protocol != "6" {
-		return t, errors.New("the protocol is not 6 (TCP)")
+		return nil, errors.New("the protocol is not 6 (TCP)")
 	}
 	if t.Port, err = parsePort(port); err != nil {
-		return t, err
+		return nil, err
 	}
 	if t.netdev != "" {
 		if err := checkInterface(t.netdev); err != nil {
-			return t, err
+			return nil, err
 		}
 	}
 	if t.LUN, err = r.parseLUN(lun); err != nil {
-		return t, err
+		return nil, err
 	}
 	t.AnyLUN = lun == ""
 	return t, r.checkName(t.Name)

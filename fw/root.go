@@ -26,7 +26,7 @@ func setRoot(c *command, w word) error {
 			return err
 		}
 		t.word = "root=" + hideNetroot(w.value)
-		c.rootTarget = &t
+		c.rootTarget = t
 		return nil
 	case value == "dhcp" || value == "dhcp6":
 		c.dhcpRoot = "root=" + value

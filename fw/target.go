@@ -31,7 +31,7 @@ func (c *command) finishTargets() {
 	}
 	whole := c.targets[:0]
 	for _, t := range c.targets {
-		if s.lend(c, &t) {
+		if s.lend(c, t) {
 			whole = append(whole, t)
 		}
 	}
@@ -51,7 +51,7 @@ func (c *command) finishTargets() {
 	}
 	for _, host := range s.hosts {
 		if s.name != "" {
-			c.targets = append(c.targets, portal{Target: Target{
+			c.targets = append(c.targets, &portal{Target: Target{
 				Index: -1, NIC: -1, Name: s.name, Host: host, Port: orDefault(s.port), LUN: s.lun, AnyLUN: !s.lunGiven,
 				From: first(s.from, "rd.iscsi.target.name="),
 			}})
