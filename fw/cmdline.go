@@ -73,7 +73,7 @@ func readCmdline(s *Sources) *command {
 		text, err := readSmall(s.FS, "proc/cmdline", 64<<10)
 		c = parseCmdline(string(text))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			c.fail(&Error{Place: cmdlinePlace, Err: err})
+			c.fail(mistake(cmdlinePlace, "", "", err))
 		}
 	}
 	c.below(readInitramfsFile(s.FS))
@@ -93,12 +93,12 @@ func parseCmdline(text string) *command {
 		switch {
 		case p != nil:
 			if err := p.set(c, w); err != nil {
-				e = &Error{c.place, redact(p, w), p.form, err}
+				e = mistake(c.place, redact(p, w), p.form, err)
 			}
 		case ours:
 			// The value stays out of sight: it may be a secret behind a
 			// misspelt name.
-			e = &Error{c.place, w.name, nearest(table, w.name), errors.New("there is no such parameter")}
+			e = mistake(c.place, w.name, nearest(table, w.name), errors.New("there is no such parameter"))
 		}
 		if e != nil {
 			c.asks = c.asks || ours && strings.Contains(w.name, "iscsi")

@@ -124,8 +124,8 @@ func readCredentials(s *Sources, name string, r *report) *Credentials {
 		return c
 	}
 	if given {
-		r.fail(&Error{cmdlinePlace, "rd.rootlun.credentials=" + name, "rd.rootlun.credentials=/PATH/TO/FILE or =NAME",
-			errors.New("there is no such file to be read: not /" + strings.Join(places, ", not /"))})
+		r.fail(mistake(cmdlinePlace, "rd.rootlun.credentials="+name, "rd.rootlun.credentials=/PATH/TO/FILE or =NAME",
+			errors.New("there is no such file to be read: not /"+strings.Join(places, ", not /"))))
 	}
 	return &Credentials{}
 }
@@ -142,7 +142,7 @@ func ReadCredentials(fsys fs.FS, name, place string) (c *Credentials, warnings [
 		err = fmt.Errorf("the file is larger than %d bytes", credentialsMost)
 	}
 	if err != nil {
-		return &Credentials{}, nil, &Error{Place: place, Err: err}
+		return &Credentials{}, nil, mistake(place, "", "", err)
 	}
 	r := credentialFile{report: report{place: place}, Credentials: Credentials{From: place}}
 	r.parse(string(text))
@@ -184,7 +184,7 @@ func (r *credentialFile) parse(text string) {
 			err = r.set(name, value)
 		}
 		if err != nil {
-			r.fail(&Error{fmt.Sprintf("%s, line %d", r.place, n), settingName(name), credentialsForm, err})
+			r.fail(mistake(fmt.Sprintf("%s, line %d", r.place, n), settingName(name), credentialsForm, err))
 		}
 	}
 }

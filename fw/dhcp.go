@@ -40,7 +40,7 @@ func (p *Plan) Lease(nic int, l Lease) error {
 	}
 	if name := trim(l.InitiatorName); name != "" && p.Initiator.yields() {
 		if err := r.checkName(name); err != nil {
-			r.fail(&Error{l.From, name, "option 203: iqn.2009-06.com.example:host", err})
+			r.fail(mistake(l.From, name, "option 203: iqn.2009-06.com.example:host", err))
 		} else {
 			p.named(Initiator{name, l.From})
 		}
@@ -84,7 +84,7 @@ func (p *Plan) leaseTarget(r *report, nic int, l Lease) {
 			err = errNoServer
 		}
 		if err != nil {
-			r.fail(&Error{l.From, "iscsi:" + hideTarget(rest), rootPathForm, err})
+			r.fail(mistake(l.From, "iscsi:"+hideTarget(rest), rootPathForm, err))
 			continue
 		}
 		t.From, t.NIC = l.From, nic
@@ -99,7 +99,7 @@ func (p *Plan) leaseTarget(r *report, nic int, l Lease) {
 		}
 	}
 	if !named {
-		r.fail(&Error{l.From, "", rootPathForm, fmt.Errorf("%s asks DHCP for the target, and this server names none: it has no root-path (option 17) of iSCSI for this machine", p.AskDHCP)})
+		r.fail(mistake(l.From, "", rootPathForm, fmt.Errorf("%s asks DHCP for the target, and this server names none: it has no root-path (option 17) of iSCSI for this machine", p.AskDHCP)))
 	}
 }
 
@@ -125,7 +125,7 @@ func (p *Plan) keptLeases(m machine) error {
 		name := "run/" + e.Name()
 		text, err := readSmall(m.fsys, name, 64<<10)
 		if err != nil {
-			errs = append(errs, &Error{Place: "/" + name, Err: err})
+			errs = append(errs, mistake("/"+name, "", "", err))
 			continue
 		}
 		values := shellValues(string(text))

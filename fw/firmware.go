@@ -118,7 +118,7 @@ func readTable(raw []byte, file, from string, lenient bool) *firmware {
 // refused is what a place says that cannot be read.
 func refused(place string, err error) *firmware {
 	f := &firmware{}
-	f.fail(&Error{Place: place, Err: err})
+	f.fail(mistake(place, "", "", err))
 	return f
 }
 

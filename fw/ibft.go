@@ -148,7 +148,7 @@ func origin(n *ibft.NIC) string {
 // in with less is what an attacker would like.
 func (f *firmware) target(t *ibft.Table, g *ibft.Target, from string) {
 	where := fmt.Sprintf("target %d", g.Index)
-	fail := func(err error) { f.fail(&Error{Place: from, Word: where, Err: err}) }
+	fail := func(err error) { f.fail(mistake(from, where, "", err)) }
 	if g.Name == "" && !g.IP.IsValid() && !g.Valid && !g.Boot {
 		return // an empty slot
 	}

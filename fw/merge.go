@@ -83,7 +83,7 @@ func merge(c *command, creds *Credentials, f *firmware, m machine) (*Plan, error
 		}
 	}
 	if p.AskDHCP != "" && !slices.ContainsFunc(p.NICs, func(n NIC) bool { return n.DHCP || n.DHCP6 }) {
-		c.fail(&Error{cmdlinePlace, p.AskDHCP, "ip=dhcp", errors.New("DHCP is to name the target, and ip= lets no NIC ask it")})
+		c.fail(mistake(cmdlinePlace, p.AskDHCP, "ip=dhcp", errors.New("DHCP is to name the target, and ip= lets no NIC ask it")))
 	}
 	if c.fromFW && len(f.nics) == 0 {
 		p.warn("the command line asks for the firmware's addresses, and it has none")
@@ -140,15 +140,15 @@ func nothing(c *command, f *firmware) (*Plan, error) {
 func noTarget(c *command, f *firmware) error {
 	const form = "netroot=iscsi:192.168.50.1::::iqn.2009-06.com.example:disk"
 	if c.firmware == off {
-		return &Error{cmdlinePlace, "rd.iscsi.firmware=0", form, errors.New("the firmware is not asked, and nothing else names a target")}
+		return mistake(cmdlinePlace, "rd.iscsi.firmware=0", form, errors.New("the firmware is not asked, and nothing else names a target"))
 	}
 	firmware := "the firmware has no table in /" + acpiDir + "/iBFT or /" + ibftDir +
 		" (is the module iscsi_ibft there, and what does the kernel say of an iBFT?)"
 	if f.from != "" {
 		firmware = "the firmware's table, " + f.from + ", has none that can be used"
 	}
-	return &Error{cmdlinePlace, "", form + ", or root=dhcp to have DHCP name it", errors.New(
-		"iSCSI is asked for, and nothing names a target: " + firmware + ", the command line has no netroot=iscsi:…")}
+	return mistake(cmdlinePlace, "", form+", or root=dhcp to have DHCP name it", errors.New(
+		"iSCSI is asked for, and nothing names a target: "+firmware+", the command line has no netroot=iscsi:…"))
 }
 
 // add adds a target, unless it is there already, with what the sources have of
@@ -163,8 +163,8 @@ func (p *Plan) add(t *Target, own bool) error {
 		h = h.over(t.CHAP)
 	}
 	if err := h.check(); err != nil {
-		return &Error{cmp.Or(h.From, t.From), t.Name, "rd.iscsi.username=NAME rd.iscsi.password=SECRET (and rd.iscsi.in.username=, rd.iscsi.in.password=), " +
-			"or node.session.auth.username = NAME and its kin in a credential file", err}
+		return mistake(cmp.Or(h.From, t.From), t.Name, "rd.iscsi.username=NAME rd.iscsi.password=SECRET (and rd.iscsi.in.username=, rd.iscsi.in.password=), "+
+			"or node.session.auth.username = NAME and its kin in a credential file", err)
 	}
 	t.CHAP = nil
 	if !h.empty() {
@@ -366,8 +366,8 @@ func (p *Plan) setInitiator(c *command, f *firmware, m machine) error {
 }
 
 func noInitiator(place string) error {
-	return &Error{place, "", "rd.iscsi.initiator=iqn.2009-06.com.example:host", errors.New(
-		"there is no initiator name: not here, not in the firmware, not in /etc/iscsi/initiatorname.iscsi, and no machine UUID to make one from")}
+	return mistake(place, "", "rd.iscsi.initiator=iqn.2009-06.com.example:host", errors.New(
+		"there is no initiator name: not here, not in the firmware, not in /etc/iscsi/initiatorname.iscsi, and no machine UUID to make one from"))
 }
 
 // made is the warning that goes with a name that is made here.

@@ -113,7 +113,7 @@ func (c *command) finishNICs() {
 		if n.Name == bootIF {
 			n.Name, n.MAC = "", c.bootif
 			if c.bootif == "" {
-				c.fail(&Error{c.place, "ip=", "BOOTIF=01-aa-bb-cc-dd-ee-ff", errors.New("the NIC is that of BOOTIF=, which is missing")})
+				c.fail(mistake(c.place, "ip=", "BOOTIF=01-aa-bb-cc-dd-ee-ff", errors.New("the NIC is that of BOOTIF=, which is missing")))
 			}
 		}
 	}

@@ -107,7 +107,7 @@ func (b *bootPath) read() *firmware {
 			if strings.HasSuffix(key, "chappw") {
 				a = key + "=***"
 			}
-			b.fail(&Error{b.place, a, form, err})
+			b.fail(mistake(b.place, a, form, err))
 		}
 	}
 	b.finish()
@@ -208,7 +208,7 @@ func (b *bootPath) finish() {
 		}
 		p, err := parsePrefix(b.client.String(), mask)
 		if err != nil {
-			b.fail(&Error{b.place, "subnet-mask=" + b.mask, "subnet-mask=255.255.255.0", err})
+			b.fail(mistake(b.place, "subnet-mask="+b.mask, "subnet-mask=255.255.255.0", err))
 		} else {
 			nic.Address = []netip.Prefix{p}
 		}
@@ -232,7 +232,7 @@ func (b *bootPath) finish() {
 	}
 
 	missing := func(key, what string) {
-		b.fail(&Error{b.place, key, ofForm, errors.New(what + " is missing")})
+		b.fail(mistake(b.place, key, ofForm, errors.New(what+" is missing")))
 	}
 	h := b.chap
 	switch {
