@@ -25,7 +25,7 @@ type command struct {
 
 	ipGiven     bool // some ip= was there, if only ip=none
 	fromFW      bool // ip=ibft
-	nics        []NIC
+	nics        []*NIC
 	aliases     map[string]string // ifname=: name to MAC
 	bootif      string            // BOOTIF=, as a MAC
 	noBoot      bool              // rd.bootif=0

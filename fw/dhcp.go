@@ -88,7 +88,7 @@ func (p *Plan) leaseTarget(r *report, nic int, l Lease) {
 			continue
 		}
 		t.From, t.NIC = l.From, nic
-		if i := slices.IndexFunc(p.NICs, func(n NIC) bool { return n.Name == t.netdev }); t.netdev != "" && i >= 0 {
+		if i := indexNIC(p.NICs, func(n *NIC) bool { return n.Name == t.netdev }); t.netdev != "" && i >= 0 {
 			t.NIC = i
 		}
 		if t.CHAP != nil {
@@ -134,7 +134,7 @@ func (p *Plan) keptLeases(m machine) error {
 		}
 		device := values["DEVICE"]
 		mac := m.mac(device)
-		nic := slices.IndexFunc(p.NICs, func(n NIC) bool { return n.Name == device || mac != "" && n.MAC == mac })
+		nic := indexNIC(p.NICs, func(n *NIC) bool { return n.Name == device || mac != "" && n.MAC == mac })
 		if nic < 0 && len(p.NICs) == 1 && p.NICs[0].Name == "" && p.NICs[0].MAC == "" {
 			nic = 0
 		}

@@ -72,7 +72,7 @@ func fromTable(t *ibft.Table, from string) *firmware {
 		f.initiator = Initiator{t.Initiator.Name, from}
 	}
 	for i := range t.NICs {
-		f.nics = append(f.nics, f.nic(&t.NICs[i], from))
+		f.nics = append(f.nics, *f.nic(&t.NICs[i], from))
 	}
 	for i := range t.Targets {
 		f.target(t, &t.Targets[i], from)
@@ -89,8 +89,8 @@ func problem(p ibft.Problem) string {
 	return fmt.Sprintf("offset %d: %s", p.Offset, p.Reason)
 }
 
-func (f *firmware) nic(n *ibft.NIC, from string) NIC {
-	out := NIC{
+func (f *firmware) nic(n *ibft.NIC, from string) *NIC {
+	out := &NIC{
 		Index:      int(n.Index),
 		PCI:        n.PCIAddress(),
 		VLAN:       n.VLANID(),

@@ -82,7 +82,7 @@ func merge(c *command, creds *Credentials, f *firmware, m machine) (*Plan, error
 			c.fail(noTarget(c, f))
 		}
 	}
-	if p.AskDHCP != "" && !slices.ContainsFunc(p.NICs, func(n NIC) bool { return n.DHCP || n.DHCP6 }) {
+	if p.AskDHCP != "" && indexNIC(p.NICs, func(n *NIC) bool { return n.DHCP || n.DHCP6 }) < 0 {
 		c.fail(mistake(cmdlinePlace, p.AskDHCP, "ip=dhcp", errors.New("DHCP is to name the target, and ip= lets no NIC ask it")))
 	}
 	if c.fromFW && len(f.nics) == 0 {
@@ -191,7 +191,7 @@ func (p *Plan) addTarget(t *Target) {
 func mergeNICs(c *command, f *firmware, m machine, useFirmware bool) []NIC {
 	var nics []NIC
 	if useFirmware || c.fromFW || !c.ipGiven {
-		nics = slices.Clone(f.nics)
+		nics = append(nics, f.nics...)
 	}
 	table := len(nics)
 	bootif := c.bootif
@@ -215,7 +215,7 @@ func mergeNICs(c *command, f *firmware, m machine, useFirmware bool) []NIC {
 			if n.Name == "" && n.MAC == "" {
 				n.MAC = bootif
 			}
-			nics = append(nics, n)
+			nics = append(nics, *n)
 		}
 	}
 	if len(nics) == 0 && !c.ipGiven {
@@ -229,7 +229,7 @@ func mergeNICs(c *command, f *firmware, m machine, useFirmware bool) []NIC {
 		if mac := c.aliases[n.Name]; mac != "" {
 			n.Name, n.MAC = "", mac
 		}
-		nics = []NIC{n}
+		nics = []NIC{*n}
 	}
 	for i := range nics {
 		nics[i].AddressFrom = cmp.Or(nics[i].AddressFrom, nics[i].From)
@@ -270,7 +270,7 @@ func netdev(c *command) string {
 // MAC; the only one, when its interface is not known yet; and without a device
 // all of them for DHCP, and the one that leads to the first target for an
 // address.
-func covers(table []NIC, n NIC, mac string, targets []Target) (over []int) {
+func covers(table []NIC, n *NIC, mac string, targets []Target) (over []int) {
 	switch {
 	case len(table) == 0:
 	case mac != "":
@@ -296,7 +296,7 @@ func covers(table []NIC, n NIC, mac string, targets []Target) (over []int) {
 }
 
 // override gives a firmware's NIC the addressing of an ip=.
-func (nic *NIC) override(n NIC) {
+func (nic *NIC) override(n *NIC) {
 	nic.Name = n.Name
 	nic.DHCP, nic.DHCP6, nic.RA, nic.LinkLocal = n.DHCP, n.DHCP6, n.RA, n.LinkLocal
 	nic.Origin, nic.ClientID = n.Origin, n.ClientID
@@ -312,15 +312,15 @@ func (nic *NIC) override(n NIC) {
 func nicOf(t *portal, nics []NIC, aliases map[string]string) int {
 	if t.netdev != "" {
 		mac := aliases[t.netdev]
-		if i := slices.IndexFunc(nics, func(n NIC) bool {
+		if i := indexNIC(nics, func(n *NIC) bool {
 			return n.Name == t.netdev || mac != "" && n.MAC == mac
 		}); i >= 0 {
 			return i
 		}
 	}
 	if host, err := netip.ParseAddr(t.Host); err == nil {
-		for i, n := range nics {
-			for _, a := range n.Address {
+		for i := range nics {
+			for _, a := range nics[i].Address {
 				if a.Contains(host.WithZone("")) {
 					return i
 				}
@@ -329,6 +329,16 @@ func nicOf(t *portal, nics []NIC, aliases map[string]string) int {
 	}
 	if len(nics) == 1 {
 		return 0
+	}
+	return -1
+}
+
+// indexNIC returns the first NIC that fits, or -1.
+func indexNIC(nics []NIC, fits func(*NIC) bool) int {
+	for i := range nics {
+		if fits(&nics[i]) {
+			return i
+		}
 	}
 	return -1
 }
