@@ -3,11 +3,13 @@
 // into NICs (boot/network) and sessions (session).
 //
 // It mounts /dev, /proc, /sys and /run, reads what fw reads, loads modules from
-// /lib/modules, mounts the root on /sysroot, writes /run/rootlun/state.json,
-// deletes the initramfs and runs the real init.
+// /lib/modules, mounts the root on /sysroot, links to the disks from
+// /dev/disk/by-path where no udev runs, writes /run/rootlun/state.json, deletes
+// the initramfs and runs the real init.
 package boot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -50,7 +52,9 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 		return plan, &StepError{Step: "load drivers", Err: err}
 	}
 	path, ways, err := reachDisk(ctx, c, plan, drivers)
-	if err != nil {
+	if err != nil && plan.Failure.Fallback != "" {
+		return plan, bootLocal(ctx, c, version, plan, drivers, err)
+	} else if err != nil {
 		return plan, err
 	}
 	init, err := openRoot(ctx, c, plan, path, drivers.loader)
@@ -61,15 +65,18 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	all := ways.finish(pathGrace)
 	for _, p := range all {
 		if p.Session == nil {
-			c.Printf("warning: target %s at %s is not there; the next system has to log in", p.Target.Name, p.Target.Portal())
+			c.Printf("warning: target %s at %s is not there; the next system has to log in", p.Target.Title(), p.Target.Portal())
+		} else { // once more, as partitions may have come since
+			link(c, p.Session.SID, p.Disk)
 		}
 	}
 	drivers.stop()
 	c.Step("handoff", "%s runs as PID 1", init)
-	if err := writeState(c, version, plan, path, all, init); err != nil {
+	nics := ways.nics.up(path.NIC)
+	if err := writeState(c, version, plan, path, all, nics, init); err != nil {
 		c.Printf("warning: %v", err)
 	}
-	if err := handoff.WriteNetwork("/run", interfaces(plan, path.nics())); err != nil {
+	if err := handoff.WriteNetwork("/run", interfaces(plan, nics)); err != nil {
 		c.Printf("warning: the next system's network manager may take the root's NIC down: %v", err)
 	}
 	err = switchRoot(c, init, os.Args[1:], initEnvironment(os.Environ()))
@@ -98,6 +105,9 @@ func readPlan(c *Console, load func(module string) error, settled <-chan struct{
 		plan, err = fw.Read(sources)
 	}
 	if plan != nil {
+		if err == nil {
+			err = CheckParams(plan)
+		}
 		for _, w := range plan.Warnings {
 			c.Printf("warning: %s", w)
 		}
@@ -115,7 +125,7 @@ func openRoot(ctx context.Context, c *Console, plan *fw.Plan, path *Path, driver
 	fail := func(what string, err error) error {
 		return &StepError{Step: what, Err: err, Took: time.Since(began)}
 	}
-	done := c.Wait("the root file system on "+path.Disk.Name, rootTimeout)
+	done := c.Wait("the root file system on "+cmp.Or(path.Disk.Name, "a disk of this machine"), rootTimeout)
 	dev, err := findRoot(ctx, plan.Root, path.Disk.Name)
 	done()
 	if err != nil {

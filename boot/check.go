@@ -64,7 +64,7 @@ type checker struct {
 	look     func(network.Config) (*network.State, error)
 	route    func(netip.Addr) (nic string, via netip.Addr, err error)
 	connect  func(context.Context, netip.AddrPort) error
-	discover func(context.Context, session.Config) ([]session.TargetRecord, error)
+	discover AskFunc
 }
 
 // verdicts is a list that grows.
@@ -170,7 +170,7 @@ func (c *checker) module(v *verdicts, what, name string) {
 
 // target checks the way to a target as far as its name on the portal's list.
 func (c *checker) target(ctx context.Context, v *verdicts, t *fw.Target) {
-	what, route, portal := "target "+t.Name, "route to "+t.Host, "portal "+t.Portal()
+	what, route, portal := "target "+t.Title(), "route to "+t.Host, "portal "+t.Portal()
 	if t.Session != "" {
 		v.ok(what, t.Session+" is logged in to it already and is left alone")
 		return
@@ -188,11 +188,12 @@ func (c *checker) target(ctx context.Context, v *verdicts, t *fw.Target) {
 		at.Host = addrs[0].String() // which a boot tries first
 		v.ok(name, fmt.Sprintf("%s has %v", t.Host, addrs))
 	}
-	cfg, err := sessionConfig(c.plan, at)
+	cfg, err := sessionConfig(c.plan, &at)
 	if err != nil {
 		v.fail(what, err.Error())
 		return
 	}
+	cfg.Resolve = c.lookup
 	nic, via, err := c.route(cfg.Portal.Addr())
 	switch {
 	case err != nil:
@@ -222,20 +223,10 @@ func (c *checker) lookup(ctx context.Context, host string) ([]netip.Addr, error)
 	return resolve(ctx, c.fsys, c.plan, nil, host)
 }
 
-// listed asks the portal for its targets, with credentials only where it wants
-// some: those for discovery, else the target's.
-func (c *checker) listed(ctx context.Context, v *verdicts, what string, cfg session.Config) {
+// listed asks the portal for its targets.
+func (c *checker) listed(ctx context.Context, v *verdicts, what string, cfg *session.Config) {
 	cfg.Timers.Login = discoverTimeout
-	chap := cfg.CHAP
-	if d := c.plan.Credentials.Discovery; d.Password != "" {
-		chap = loginCHAP(d)
-	}
-	cfg.CHAP = nil
-	records, err := c.discover(ctx, cfg)
-	if chap != nil && (errors.Is(err, login.ErrAuthFailed) || errors.Is(err, login.ErrNoCredentials)) {
-		cfg.CHAP = chap
-		records, err = c.discover(ctx, cfg)
-	}
+	records, err := Discover(ctx, c.discover, cfg, &c.plan.Credentials.Discovery)
 	refused, denied := errors.AsType[*login.StatusError](err)
 	_, auth := errors.AsType[*login.AuthError](err)
 	switch {
@@ -247,8 +238,8 @@ func (c *checker) listed(ctx context.Context, v *verdicts, what string, cfg sess
 		return
 	}
 	for _, r := range records {
-		if r.Name == cfg.TargetName {
-			v.ok(what, "on its portal's list"+elsewhere(r, cfg.Portal))
+		if r.Name == cfg.TargetName || cfg.TargetName == "" && len(records) == 1 {
+			v.ok("target "+r.Name, "on its portal's list"+elsewhere(r, cfg.Portal))
 			return
 		}
 	}

@@ -135,6 +135,13 @@ func TestCheckFailures(t *testing.T) {
 		}},
 		"an unknown name": {edit: func(c *checker) { c.plan.Targets[0].Host = "storage.example" },
 			want: []string{"fail portal's name: storage.example: no name server is known", "skip portal storage.example:", "skip target " + targettest.TargetName}},
+		"the only one there": {edit: func(c *checker) { c.plan.Targets[0].Name = "" }},
+		"one of two": {edit: func(c *checker) {
+			c.plan.Targets[0].Name = ""
+			c.discover = func(context.Context, session.Config) ([]session.TargetRecord, error) {
+				return []session.TargetRecord{{Name: "iqn.x:a"}, {Name: "iqn.x:b"}}, nil
+			}
+		}, want: []string{"fail target (the only one there): not on its portal's list, which has iqn.x:a, iqn.x:b"}},
 		"a session is there": {edit: func(c *checker) { c.plan.Targets[0].Session = "session1" }},
 		"DHCP is to name it": {edit: func(c *checker) { c.plan.AskDHCP, c.plan.Targets = "root=dhcp", nil }, want: []string{"skip target: root=dhcp: DHCP names it"}},
 		"cancelled": {target: targettest.Config{Script: targettest.Stall()}, edit: func(c *checker) {

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,26 +16,46 @@ import (
 
 // sessionConfig turns a target of the plan into a session's configuration. Its
 // host is an address here: see resolve.
-func sessionConfig(plan *fw.Plan, t fw.Target) (session.Config, error) {
-	cfg := session.Default()
+func sessionConfig(plan *fw.Plan, t *fw.Target) (*session.Config, error) {
+	cfg := new(session.Config)
+	*cfg = session.Default()
 	cfg.InitiatorName, cfg.TargetName = plan.Initiator.Name, t.Name
 	addr, err := netip.ParseAddr(t.Host)
 	if err != nil {
-		return cfg, &configError{fmt.Errorf("target %s: the portal %q is no address", t.Name, t.Host)}
+		return cfg, &configError{fmt.Errorf("target %s: the portal %q is no address", t.Title(), t.Host)}
 	}
 	cfg.Portal = netip.AddrPortFrom(addr, t.Port)
 	if t.CHAP != nil {
-		cfg.CHAP = loginCHAP(*t.CHAP)
+		cfg.CHAP = loginCHAP(t.CHAP)
 	}
 	for _, p := range plan.Params {
 		if err := cfg.Set(p.Name, p.Value); err != nil {
 			return cfg, &configError{fmt.Errorf("rd.iscsi.param: %w", err)}
 		}
 	}
+	if cfg.CHAP != nil { // it is nobody else's
+		cfg.CHAP.Optional = plan.AuthOptional
+	}
 	return cfg, nil
 }
 
-func loginCHAP(c fw.CHAP) *login.CHAP {
+// CheckParams sees to what rd.iscsi.param says before a session needs it: of
+// what is not supported it adds warnings to the plan, of what is wrong it
+// returns all errors.
+func CheckParams(plan *fw.Plan) (err error) {
+	cfg := session.Default()
+	for _, p := range plan.Params {
+		if bad := cfg.Set(p.Name, p.Value); bad != nil {
+			err = errors.Join(err, fmt.Errorf("rd.iscsi.param: %w", bad))
+		}
+	}
+	for _, w := range cfg.Warnings {
+		plan.Warnings = append(plan.Warnings, "rd.iscsi.param: "+w)
+	}
+	return err
+}
+
+func loginCHAP(c *fw.CHAP) *login.CHAP {
 	return &login.CHAP{
 		Username: c.Username, Secret: login.Secret(c.Password),
 		UsernameIn: c.UsernameIn, SecretIn: login.Secret(c.PasswordIn),
@@ -57,9 +78,9 @@ func peers(plan *fw.Plan, index int) (addrs []netip.Addr) {
 func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 	cfg := network.Config{
 		Name: nic.Name, PCI: nic.PCI, VLAN: nic.VLAN, DHCP: nic.DHCP, RA: nic.RA, DHCP6: nic.DHCP6, LinkLocal: nic.LinkLocal,
-		MTU: nic.MTU, Hostname: nic.Hostname, VendorClass: plan.VendorClass,
-		LinkTimeout: max(plan.Timeouts.Link, plan.Timeouts.Carrier), DHCPTimeout: plan.Timeouts.DHCP,
-		AutoTimeout: plan.Timeouts.Auto, DADTimeout: plan.Timeouts.DAD,
+		MTU: nic.MTU, Hostname: nic.Hostname, VendorClass: plan.VendorClass, DNS: nic.DNS, NoPeerDNS: plan.NoPeerDNS,
+		FindTimeout: plan.Timeouts.Link, LinkTimeout: max(plan.Timeouts.Up, plan.Timeouts.Carrier), DHCPTimeout: plan.Timeouts.DHCP,
+		AutoTimeout: plan.Timeouts.Auto, DADTimeout: plan.Timeouts.DAD, RouteTimeout: plan.Timeouts.Route,
 		Narrow: isNarrow(plan, index), Loose: sharesSubnet(plan, index),
 	}
 	if n := plan.Timeouts.Tries; n > 1 && cfg.DHCPTimeout < 24*time.Hour {
@@ -78,9 +99,15 @@ func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 	if !asked(nic.Gateway) {
 		cfg.Gateway = nic.Gateway
 	}
+	if nic.Name == "" && nic.MAC != "" {
+		cfg.MAC, _ = net.ParseMAC(nic.MAC)
+	}
 	for _, v := range plan.VLANs {
 		if nic.Name == v.Name {
 			cfg.Name, cfg.VLAN, cfg.VLANName = v.Link, v.ID, v.Name
+			if mac, err := net.ParseMAC(v.Link); err == nil {
+				cfg.Name, cfg.MAC = "", mac
+			}
 		}
 	}
 	for _, b := range plan.Bonds {
@@ -90,16 +117,13 @@ func networkConfig(plan *fw.Plan, index int, nic fw.NIC) network.Config {
 		}
 		cfg.Bonds = append(cfg.Bonds, bond)
 	}
-	if nic.Name == "" && nic.MAC != "" {
-		cfg.MAC, _ = net.ParseMAC(nic.MAC)
-	}
 	if nic.SetMAC != "" {
 		cfg.SetMAC, _ = net.ParseMAC(nic.SetMAC)
 	}
 	for _, r := range plan.Routes {
 		// Without an interface it is tried on all NICs, and goes where its
 		// gateway is.
-		if r.Interface == nic.Name || r.Interface == "" && (r.Gateway.IsValid() || index <= 0) {
+		if r.Interface == nic.Name || r.Interface != "" && r.Interface == nic.MAC || r.Interface == "" && (r.Gateway.IsValid() || index <= 0) {
 			cfg.Routes = append(cfg.Routes, network.Route{Destination: r.Destination, Gateway: r.Gateway})
 		}
 	}

@@ -12,7 +12,10 @@ import (
 )
 
 // waitTick is how often a wait says that it is still waiting.
-const waitTick = 5 * time.Second
+const waitTick = 10 * time.Second
+
+// maxSteps is how many lines the timeline holds, beside those that are steps.
+const maxSteps = 1000
 
 // Console tells a person what happens, one line a step, and keeps the steps
 // for the timeline in state.json. Several goroutines may use it. It implements
@@ -61,16 +64,16 @@ func (c *Console) Printf(format string, args ...any) {
 // Wait says every few seconds that what is still awaited, and how long the
 // wait may take, until done is called.
 func (c *Console) Wait(what string, limit time.Duration) (done func()) {
-	return c.waitSince(time.Now(), what, limit)
+	return c.waitSince(time.Now(), func() string { return what }, limit)
 }
 
-// waitSince is Wait for what began earlier.
-func (c *Console) waitSince(began time.Time, what string, limit time.Duration) (done func()) {
+// waitSince is Wait for what began earlier, and what changes.
+func (c *Console) waitSince(began time.Time, what func() string, limit time.Duration) (done func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	var ended sync.WaitGroup
 	ended.Go(func() {
 		for timer.Wait(ctx, waitTick) == nil {
-			c.Printf("waiting for %s, %s", what, elapsed(time.Since(began), limit))
+			c.Printf("waiting for %s, %s", what(), elapsed(time.Since(began), limit))
 		}
 	})
 	return sync.OnceFunc(func() { stop(); ended.Wait() })
@@ -96,7 +99,9 @@ func (c *Console) line(s Step) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.Time = time.Since(c.start)
-	c.steps = append(c.steps, s)
+	if s.Name != "" || len(c.steps) < maxSteps { // a boot may wait for days
+		c.steps = append(c.steps, s)
+	}
 	text := s.Text
 	if s.Name != "" {
 		text = s.Name + ": " + text

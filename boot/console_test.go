@@ -15,14 +15,14 @@ func TestConsole(t *testing.T) {
 		c.LogTo(&log)
 		c.Step("network", "eth0 up\x1b]0;forged\a")
 		done := c.Wait("a carrier on eth0", 60*time.Second)
-		time.Sleep(12 * time.Second)
+		time.Sleep(22 * time.Second)
 		done()
 		done() // twice does no harm
 		c.Printf("warning: slow")
 		want := "rootlun   0.000 s  network: eth0 up?]0;forged?\n" +
-			"rootlun   5.000 s  waiting for a carrier on eth0, 5 s of 60 s\n" +
 			"rootlun  10.000 s  waiting for a carrier on eth0, 10 s of 60 s\n" +
-			"rootlun  12.000 s  warning: slow\n"
+			"rootlun  20.000 s  waiting for a carrier on eth0, 20 s of 60 s\n" +
+			"rootlun  22.000 s  warning: slow\n"
 		if out.String() != want {
 			t.Errorf("console:\n%s", out.String())
 		}
@@ -30,7 +30,7 @@ func TestConsole(t *testing.T) {
 			t.Errorf("%d lines in the kernel's log:\n%s", n, log.String())
 		}
 		steps := c.Steps()
-		if len(steps) != 4 || steps[0].Name != "network" || steps[3].Time != 12*time.Second {
+		if len(steps) != 4 || steps[0].Name != "network" || steps[3].Time != 22*time.Second {
 			t.Errorf("steps: %+v", steps)
 		}
 	})

@@ -36,7 +36,7 @@ func describeTarget(c *Console, t fw.Target) {
 	if t.CHAP != nil && t.CHAP.From != from {
 		from += ", its secret from " + t.CHAP.From
 	}
-	c.Step("plan", "target %s at %s, LUN %d, %s, from %s", t.Name, t.Portal(), t.LUN.Uint64(), planAuth(t), from)
+	c.Step("plan", "target %s at %s, LUN %d, %s, from %s", t.Title(), t.Portal(), t.LUN.Uint64(), planAuth(t), from)
 }
 
 // nicFrom says what named a NIC, and what its addresses where that is another.
@@ -107,12 +107,19 @@ func describeNIC(r *network.Result) string {
 		s += " via " + r.Gateway6.String()
 	}
 	if r.Lease != nil {
-		s += fmt.Sprintf(", lease of %.4g h from %s", r.Lease.Duration.Hours(), r.Lease.Server)
+		s += fmt.Sprintf(", lease %s from %s", leaseTime(r.Lease.Duration), r.Lease.Server)
 	}
 	if r.Lease6 != nil && r.Lease6.Address.IsValid() {
-		s += fmt.Sprintf(", lease of %.4g h by DHCPv6", r.Lease6.Valid.Hours())
+		s += fmt.Sprintf(", lease %s by DHCPv6", leaseTime(r.Lease6.Valid))
 	}
 	return s
+}
+
+func leaseTime(d time.Duration) string {
+	if d == network.Forever {
+		return "for ever"
+	}
+	return fmt.Sprintf("of %.4g h", d.Hours())
 }
 
 func describeDisk(d session.Disk) string {
@@ -120,21 +127,21 @@ func describeDisk(d session.Disk) string {
 }
 
 // writeState leaves the boot's story for the booted system.
-func writeState(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, init string) error {
-	s := state(c, version, plan, p, all, init)
+func writeState(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, nics []*network.Result, init string) error {
+	s := state(c, version, plan, p, all, nics, init)
 	return s.Write(handoff.StateFile)
 }
 
-func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, init string) handoff.State {
+func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, nics []*network.Result, init string) handoff.State {
 	seconds := func(d time.Duration) int { return int(d / time.Second) }
 	timers := p.Session.Config.Timers
 	s := handoff.State{
 		Version:   version,
 		Initiator: plan.Initiator.Name,
 		NIC:       stateNIC(p.NIC),
-		NICs:      StateNICs(p.nics()),
+		NICs:      StateNICs(nics),
 		Target: handoff.Target{
-			Name: p.Target.Name, Portal: p.Target.Portal(), LUN: p.Disk.LUN,
+			Name: p.Target.Name, Portal: p.Session.Config.Portal.String(), LUN: p.Disk.LUN,
 			Auth: p.Target.Auth(), From: p.Target.From,
 		},
 		Session: handoff.Session{
@@ -142,7 +149,7 @@ func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, init
 			NoopOutInterval: seconds(timers.NoopInterval), NoopOutTimeout: seconds(timers.NoopTimeout),
 		},
 		Disk:     handoff.Disk{Name: p.Disk.Name, Size: p.Disk.Size},
-		Root:     handoff.Root{Device: p.Root, FSType: p.FSType, ReadOnly: plan.Root.ReadOnly, Init: init},
+		Root:     stateRoot(plan, p, init),
 		Warnings: append([]string{}, plan.Warnings...),
 	}
 	s.NIC.From = p.NICFrom
@@ -152,19 +159,28 @@ func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, init
 	for _, o := range all {
 		way := handoff.Path{Target: o.Target.Name, Portal: o.Target.Portal(), Disk: o.Disk.Name}
 		if o.Session != nil {
-			way.SID = o.Session.SID
+			way.SID, way.Portal = o.Session.SID, o.Session.Config.Portal.String()
 		}
 		if o.NIC != nil {
 			way.NIC = o.NIC.Name
 		}
 		s.Paths = append(s.Paths, way)
 	}
+	s.Timeline = timeline(c)
+	return s
+}
+
+func stateRoot(plan *fw.Plan, p *Path, init string) handoff.Root {
+	return handoff.Root{Device: p.Root, FSType: p.FSType, ReadOnly: plan.Root.ReadOnly, Init: init}
+}
+
+func timeline(c *Console) (steps []handoff.Step) {
 	for _, step := range c.Steps() {
-		s.Timeline = append(s.Timeline, handoff.Step{
+		steps = append(steps, handoff.Step{
 			Milliseconds: float64(step.Time.Microseconds()) / 1000, Name: step.Name, Text: step.Text,
 		})
 	}
-	return s
+	return steps
 }
 
 func stateNIC(r *network.Result) handoff.NIC {

@@ -26,8 +26,9 @@ type device struct {
 	superblock
 }
 
-// findRoot finds the file system that root= names on the LUN's disk ("sda"),
-// and waits for it by the kernel's uevents.
+// findRoot finds the file system that root= names on the LUN's disk ("sda"), or
+// without one on any disk of this machine, and waits for it by the kernel's
+// uevents.
 func findRoot(ctx context.Context, root fw.Root, disk string) (device, error) {
 	ctx, cancel := context.WithTimeout(ctx, rootTimeout)
 	defer cancel()
@@ -37,9 +38,17 @@ func findRoot(ctx context.Context, root fw.Root, disk string) (device, error) {
 	}
 	defer events.Close()
 	for {
-		d, err := lookForRoot(os.DirFS("/"), root, disk)
-		if err == nil {
-			return d, nil
+		fsys := os.DirFS("/")
+		disks := []string{disk}
+		if disk == "" {
+			disks = localDisks(fsys)
+		}
+		err := fmt.Errorf("no disk that could hold %s", root.Device)
+		for _, disk := range disks {
+			var d device
+			if d, err = lookForRoot(fsys, root, disk); err == nil {
+				return d, nil
+			}
 		}
 		if _, _, waitErr := events.Next(ctx); waitErr != nil {
 			return device{}, err // what is missing says more than that time is up

@@ -134,10 +134,7 @@ func advice(err error) []string {
 			"from 256 on targets number them in two ways: LUN 300 is 12c for LIO, 412c for tgt",
 		}
 	case nic:
-		return []string{
-			"is it the right NIC, and cabled to the right network?",
-			"is its driver in the image, and a DHCP server there where one is asked?",
-		}
+		return []string{"is it the right NIC, with its driver in the image, and cabled to the right network?"}
 	case missing:
 		return []string{"does root= name what is on this LUN?", "is this the right LUN?"}
 	case errors.Is(err, errNoFilesystem):

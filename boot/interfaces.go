@@ -11,14 +11,6 @@ import (
 	"github.com/rootlun/rootlun/fw"
 )
 
-// nics are those that are up; the first one leads to the root.
-func (p *Path) nics() []*network.Result {
-	if p.NIC == nil {
-		return nil
-	}
-	return []*network.Result{p.NIC}
-}
-
 // interfaces describes for the next system what the boot set up, each after
 // what it stands on.
 func interfaces(plan *fw.Plan, nics []*network.Result) (list []handoff.Interface) {
@@ -53,7 +45,7 @@ func interfaces(plan *fw.Plan, nics []*network.Result) (list []handoff.Interface
 func oneInterface(plan *fw.Plan, r *network.Result) handoff.Interface {
 	n := handoff.Interface{
 		Name: r.Name, Index: r.Index, MAC: r.MAC.String(), Permanent: r.Made.String(), MTU: unusual(r.MTU),
-		DHCP: r.DHCP, RA: r.RA, Address: r.Address, DNS: append([]netip.Addr{}, plan.DNS...), Hostname: r.Hostname,
+		DHCP: r.DHCP, RA: r.RA, Address: r.Address, Hostname: r.Hostname, NoPeerDNS: plan.NoPeerDNS,
 	}
 	switch {
 	case r.Link != "":
@@ -71,8 +63,10 @@ func oneInterface(plan *fw.Plan, r *network.Result) handoff.Interface {
 			n.Routes = append(n.Routes, to)
 		}
 	}
-	if !plan.NoPeerDNS {
-		n.DNS = append(n.DNS, r.DNS...)
+	for _, a := range append(plan.DNS[:len(plan.DNS):len(plan.DNS)], r.DNS...) {
+		if !slices.Contains(n.DNS, a) {
+			n.DNS = append(n.DNS, a)
+		}
 	}
 	if l := r.Lease; l != nil {
 		n.Domain, n.Server, n.Lease = l.Domain, l.Server, int(l.Duration/time.Second)
@@ -82,6 +76,9 @@ func oneInterface(plan *fw.Plan, r *network.Result) handoff.Interface {
 		if l.Address.IsValid() {
 			n.DHCP6, n.DUID, n.IAID = true, l.Client, l.IAID
 		}
+	}
+	if plan.NoPeerDNS {
+		n.Domain = ""
 	}
 	return n
 }

@@ -48,7 +48,7 @@ func TestInterfaces(t *testing.T) {
 	}{
 		{"none", nil, nil},
 		{"a lease", []*network.Result{nic("eth0", 2, func(r *network.Result) {
-			r.Gateway, r.DHCP, r.MTU, r.DNS, r.Hostname = addr("192.0.2.1"), true, 9000, []netip.Addr{addr("192.0.2.54")}, "node"
+			r.Gateway, r.DHCP, r.MTU, r.DNS, r.Hostname = addr("192.0.2.1"), true, 9000, []netip.Addr{addr("192.0.2.54"), addr("192.0.2.53")}, "node"
 			r.Lease = &network.Lease{Server: addr("192.0.2.2"), Duration: time.Hour, Domain: "example.org"}
 			to := network.Route{Destination: prefix("198.51.100.0/24"), Gateway: addr("192.0.2.3")}
 			r.Routes = []network.Route{{Destination: prefix("0.0.0.0/0"), Gateway: addr("192.0.2.1")}, to, to}
@@ -93,26 +93,9 @@ func TestInterfaces(t *testing.T) {
 			}
 		})
 	}
-	if got := interfaces(&fw.Plan{NoPeerDNS: true}, []*network.Result{nic("eth0", 2, func(r *network.Result) { r.DNS = dns })}); len(got[0].DNS) != 0 {
-		t.Errorf("rd.peerdns=0, and still %v", got[0].DNS)
-	}
-}
-
-func TestNeededNICs(t *testing.T) {
-	nics := []fw.NIC{{Name: "a"}, {Name: "b"}, {Name: "c"}}
-	for _, tt := range []struct {
-		name string
-		plan fw.Plan
-		want []int
-	}{
-		{"nothing describes one", fw.Plan{Targets: []fw.Target{{NIC: -1}}}, []int{-1}},
-		{"each target its own", fw.Plan{NICs: nics, Targets: []fw.Target{{NIC: 2}, {NIC: 0}, {NIC: 2}}}, []int{0, 2}},
-		{"a target anywhere", fw.Plan{NICs: nics, Targets: []fw.Target{{NIC: 1}, {NIC: -1}}}, []int{0, 1, 2}},
-		{"a session is there", fw.Plan{NICs: nics, Targets: []fw.Target{{NIC: 1, Session: "session1"}, {NIC: 0}}}, []int{0}},
-		{"DHCP is to name the target", fw.Plan{NICs: nics, AskDHCP: "root=dhcp"}, []int{0, 1, 2}},
-	} {
-		if diff := cmp.Diff(tt.want, neededNICs(&tt.plan)); diff != "" {
-			t.Errorf("%s: %s", tt.name, diff)
-		}
+	// rd.peerdns=0: a result has none of the network's servers then.
+	leased := nic("eth0", 2, func(r *network.Result) { r.Lease = &network.Lease{Domain: "example.org"} })
+	if got := interfaces(&fw.Plan{NoPeerDNS: true}, []*network.Result{leased}); got[0].Domain != "" || !got[0].NoPeerDNS {
+		t.Errorf("rd.peerdns=0: %+v", got[0])
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/rootlun/rootlun/boot/handoff"
@@ -45,51 +44,24 @@ func Network(ctx context.Context, c *Console, plan *fw.Plan) ([]*network.Result,
 			return nil, err
 		}
 	}
-	nics := neededNICs(plan)
-	results, errs := make([]*network.Result, len(nics)), make([]error, len(nics))
-	var all sync.WaitGroup
-	for i, index := range nics {
-		all.Go(func() {
-			nic := fw.NIC{DHCP: true, Index: -1}
-			if index >= 0 {
-				nic = plan.NICs[index]
+	nics := newNICSet(c, plan, nil, loadModule)
+	nics.keep = false
+	nics.start(ctx)
+	errs := nics.all(ctx)
+	cancel()
+	nics.running.Wait()
+	if targets, _, lack, _ := nics.targets(); len(targets) == 0 {
+		for _, err := range lack {
+			if err != nil {
+				c.Printf("warning: %v", err)
 			}
-			cfg := networkConfig(plan, index, nic)
-			cfg.Load = loadModule
-			if results[i], errs[i] = network.Up(ctx, cfg, c); errs[i] == nil {
-				c.Step("network", "%s", describeNIC(results[i]))
-			}
-		})
-	}
-	all.Wait()
-	var up []*network.Result
-	for _, r := range results {
-		if r != nil {
-			up = append(up, r)
 		}
 	}
+	up := nics.up(nil)
 	if up != nil {
 		errs = append(errs, handoff.WriteNetwork("/run", interfaces(plan, up)))
 	}
 	return up, errors.Join(errs...)
-}
-
-// neededNICs returns the places in the plan of the NICs that its targets need;
-// -1 is the machine's only one.
-func neededNICs(plan *fw.Plan) (nics []int) {
-	if len(plan.NICs) == 0 {
-		return []int{-1}
-	}
-	for i := range plan.NICs {
-		needed := len(plan.Targets) == 0 // DHCP is to name one
-		for _, t := range plan.Targets {
-			needed = needed || t.Session == "" && (t.NIC == i || t.NIC < 0)
-		}
-		if needed {
-			nics = append(nics, i)
-		}
-	}
-	return nics
 }
 
 // StateNICs describes NICs as state.json does.

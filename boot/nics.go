@@ -21,7 +21,7 @@ import (
 // which leases add to.
 type nicSet struct {
 	console *Console
-	settled <-chan struct{}           // closed when the hardware that is there has its drivers
+	settled <-chan struct{}           // closed when the hardware that is there has its drivers; nil: it has them
 	load    func(module string) error // nil: modules are there
 	keep    bool                      // failed attempts leave links up, as another follows
 	raise   func(context.Context, network.Config, network.Progress) (*network.Result, error)
@@ -115,10 +115,12 @@ func (n *nicSet) find(ctx context.Context, i int) error {
 	if nic.Name != "" || nic.MAC != "" || nic.PCI != "" || bonds > 0 {
 		return nil
 	}
-	select { // only now is it known which ones are there
-	case <-n.settled:
-	case <-ctx.Done():
-		return fmt.Errorf("the drivers of the NICs were not loaded in time: %w", ctx.Err())
+	if n.settled != nil {
+		select { // only now is it known which ones are there
+		case <-n.settled:
+		case <-ctx.Done():
+			return fmt.Errorf("the drivers of the NICs were not loaded in time: %w", ctx.Err())
+		}
 	}
 	names, err := n.wired()
 	if err != nil || len(names) < 2 || !nic.DHCP && !nic.DHCP6 && !nic.RA || len(nic.Address) > 0 {
@@ -315,14 +317,12 @@ func (n *nicSet) own(t fw.Target) bool {
 }
 
 // bound returns the NIC that the connection to a target must leave by, as there
-// are others; empty: the routes decide.
+// are others, if only later; empty: the routes decide.
 func (n *nicSet) bound(t fw.Target, nic *network.Result) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, s := range n.states {
-		if s.result != nil && s.result != nic && n.own(t) {
-			return nic.Name
-		}
+	if len(n.states) > 1 && n.own(t) {
+		return nic.Name
 	}
 	return ""
 }
@@ -342,7 +342,33 @@ func leadsTo(nic *network.Result, portal netip.Addr) bool {
 			return true
 		}
 	}
-	return onLink(nic, portal) || len(nic.Address) > 0 && portal.IsLinkLocalUnicast()
+	return onLink(nic, portal) || len(nic.Address) > 0 && portal.IsLinkLocalUnicast() ||
+		portal.Is6() && nic.Lease6 != nil // a /128: what is on its link the router knows
+}
+
+// all waits until each NIC is up or no attempt can bring it up, or ctx ends, and
+// returns what is wrong with those that are not up. Of several of which any will
+// do it waits for one.
+func (n *nicSet) all(ctx context.Context) (errs []error) {
+	n.await(ctx, func() bool {
+		errs = nil
+		open, some := false, false
+		for pass := range 2 { // the second knows whether one of several is up
+			for i := range n.plan.NICs {
+				s := n.states[i]
+				switch {
+				case s == nil || pass == 0 && !s.many || s.many && some:
+				case s.result != nil:
+					some = some || s.many
+				case pass == 1:
+					open = open || !s.ended
+					errs = append(errs, s.err)
+				}
+			}
+		}
+		return !open
+	})
+	return errs
 }
 
 // targets returns the plan's targets, whether a lease may still add some, why
@@ -366,18 +392,19 @@ func (n *nicSet) targets() (targets []fw.Target, more bool, lack []error, change
 
 // sessionConfig is the function of that name, and the root, of the plan as it is
 // now.
-func (n *nicSet) sessionConfig(t fw.Target) (session.Config, fw.Root, error) {
+func (n *nicSet) sessionConfig(t *fw.Target) (*session.Config, *fw.Root, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	cfg, err := sessionConfig(n.plan, t)
-	return cfg, n.plan.Root, err
+	cfg.Resolve = n.resolve
+	return cfg, &n.plan.Root, err
 }
 
 // resolve returns the addresses of a portal's host, at least one.
 func (n *nicSet) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	up := n.up()
+	up := n.up(nil)
 	n.mu.Lock()
 	plan := *n.plan
 	plan.NICs = slices.Clone(plan.NICs)
@@ -385,12 +412,15 @@ func (n *nicSet) resolve(ctx context.Context, host string) ([]netip.Addr, error)
 	return resolve(ctx, os.DirFS("/"), &plan, up, host)
 }
 
-// up returns the NICs that are up.
-func (n *nicSet) up() (nics []*network.Result) {
+// up returns the NICs that are up, first, which may be nil, before the others.
+func (n *nicSet) up(first *network.Result) (nics []*network.Result) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if first != nil {
+		nics = append(nics, first)
+	}
 	for i := range n.plan.NICs {
-		if s := n.states[i]; s != nil && s.result != nil {
+		if s := n.states[i]; s != nil && s.result != nil && s.result != first {
 			nics = append(nics, s.result)
 		}
 	}

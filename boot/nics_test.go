@@ -10,8 +10,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/rootlun/rootlun/boot/network"
 	"github.com/rootlun/rootlun/fw"
+	"github.com/rootlun/rootlun/session"
 )
 
 // fakeNIC is how the attempts to bring up a NIC end.
@@ -107,8 +110,8 @@ func TestLeading(t *testing.T) {
 					}
 				case err == nil || !strings.Contains(err.Error(), tt.err):
 					t.Errorf("%v, %v; want an error with %q", nic, err, tt.err)
-				case canPass(err) != (tt.took == time.Minute):
-					t.Errorf("%v: can pass is %v", err, canPass(err))
+				case (pace(err) == session.Normally) != (tt.took == time.Minute):
+					t.Errorf("%v: again %v", err, pace(err))
 				}
 				cancel()
 				n.running.Wait()
@@ -141,6 +144,80 @@ func TestWhicheverNIC(t *testing.T) {
 			t.Errorf("the console:\n%s", &console)
 		}
 	})
+}
+
+func TestNeededNICs(t *testing.T) {
+	nics := []fw.NIC{{Name: "a"}, {Name: "b"}, {Name: "c"}}
+	for _, tt := range []struct {
+		name string
+		plan fw.Plan
+		want []int
+	}{
+		{"nothing describes one", fw.Plan{Targets: []fw.Target{{NIC: -1}}}, []int{0}},
+		{"each target its own", fw.Plan{NICs: nics, Targets: []fw.Target{{NIC: 2}, {NIC: 0}, {NIC: 2}}}, []int{0, 2}},
+		{"a target anywhere", fw.Plan{NICs: nics, Targets: []fw.Target{{NIC: 1}, {NIC: -1}}}, []int{0, 1, 2}},
+		{"a session is there", fw.Plan{NICs: nics, Targets: []fw.Target{{NIC: 1, Session: "session1"}, {NIC: 0}}}, []int{0}},
+		{"DHCP is to name the target", fw.Plan{NICs: []fw.NIC{{Name: "a", DHCP: true}, {Name: "b"}}, AskDHCP: "root=dhcp"}, []int{0}},
+	} {
+		n := newNICSet(nil, &tt.plan, nil, nil)
+		var got []int
+		for i := range n.plan.NICs {
+			if n.needed(i) {
+				got = append(got, i)
+			}
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
+	}
+}
+
+// TestAllNICs: rootlun network waits for every NIC, but of several that nobody
+// names for one.
+func TestAllNICs(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		nics []fw.NIC
+		up   map[string]*fakeNIC
+		want []string // that are up
+		took time.Duration
+		errs int
+	}{
+		{"each", []fw.NIC{{Name: "eth0"}, {Name: "eth1"}}, map[string]*fakeNIC{
+			"eth0": {after: time.Second, tries: 1}, "eth1": {after: 2 * time.Second, tries: 1},
+		}, []string{"eth0", "eth1"}, 2 * time.Second, 0},
+		{"one is dead", []fw.NIC{{Name: "eth0"}, {Name: "eth1"}}, map[string]*fakeNIC{
+			"eth0": {after: time.Hour}, "eth1": {after: 2 * time.Second, tries: 1},
+		}, []string{"eth1"}, time.Minute, 1},
+		{"whichever", []fw.NIC{{DHCP: true}}, map[string]*fakeNIC{
+			"eth0": {after: time.Hour}, "eth1": {after: 2 * time.Second, tries: 1},
+		}, []string{"eth1"}, 2 * time.Second, 0},
+		{"none", []fw.NIC{{DHCP: true}}, map[string]*fakeNIC{
+			"eth0": {after: time.Hour}, "eth1": {after: time.Hour},
+		}, nil, time.Minute, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				var console strings.Builder
+				n := fakeNICs(&console, &fw.Plan{NICs: tt.nics, Targets: []fw.Target{{Name: "a", NIC: -1}}}, tt.up, "eth0", "eth1")
+				began := time.Now()
+				n.start(ctx)
+				errs := n.all(ctx)
+				took := time.Since(began)
+				var got []string
+				for _, r := range n.up(nil) {
+					got = append(got, r.Name)
+				}
+				if diff := cmp.Diff(tt.want, got); diff != "" || took != tt.took || len(errs) != tt.errs {
+					t.Errorf("%s after %v, errors %v", diff, took, errs)
+				}
+				cancel()
+				n.running.Wait()
+			})
+		})
+	}
 }
 
 // TestLearnTarget: the first lease that names a target makes a way; with none

@@ -3,8 +3,10 @@ package boot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,8 +45,8 @@ func fakePaths(ctx context.Context, cancel context.CancelFunc, plan *fw.Plan, li
 	})
 }
 
-// A secret that was refused is not tried again while another target still may
-// come, and what is said at the end is why each failed.
+// A secret that was refused is not tried again at speed while another target
+// still may come, and what is said at the end is why each failed.
 func TestPathsTryAgain(t *testing.T) {
 	refused := &login.StatusError{Class: 2, Detail: 1}
 	plan := &fw.Plan{Targets: []fw.Target{{Name: "locked"}, {Name: "late"}}}
@@ -107,18 +109,52 @@ func TestPathsTryAgain(t *testing.T) {
 	}
 }
 
+// What this machine would only do again ends the boot at once, as does what
+// somebody has to mend first when the deadline is near. Without a deadline that
+// is tried again, slowly, and another path that is there does not wait for it.
 func TestPathsEndWhenNoneCanPass(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		began := time.Now()
-		p := fakePaths(ctx, cancel, &fw.Plan{Targets: []fw.Target{{}, {}}}, time.Hour, func(fw.Target) (*Path, error) { return nil, session.ErrNoLUN })
-		_, err := p.first(ctx)
-		p.finish(0)
-		var step *StepError
-		if !errors.As(err, &step) || !step.Final || !errors.Is(err, session.ErrNoLUN) || time.Since(began) != 0 {
-			t.Errorf("%v after %v", err, time.Since(began))
-		}
-	})
+	for _, tt := range []struct {
+		name  string
+		err   error
+		limit time.Duration
+		up    int // the attempt that succeeds; 0: none
+		least time.Duration
+		most  time.Duration
+	}{
+		{"a bad parameter", &login.ConfigError{}, time.Hour, 0, 0, 0},
+		{"a closed door, and little time", &login.StatusError{Class: 2, Detail: 2}, 10 * time.Second, 0, 0, 0},
+		{"a closed door, until it opens", &login.StatusError{Class: 2, Detail: 2}, 0, 3, 45 * time.Second, 76 * time.Second},
+		{"a secret, until it is right", &login.StatusError{Class: 2, Detail: 1}, 24 * time.Hour, 10, 200 * time.Second, 340 * time.Second},
+		{"a target that starts", &login.StatusError{Class: 2, Detail: 3}, 0, 20, 60 * time.Second, 100 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				if tt.limit > 0 {
+					ctx, cancel = context.WithTimeout(t.Context(), tt.limit)
+				}
+				defer cancel()
+				var tries atomic.Int32
+				p := fakePaths(ctx, cancel, &fw.Plan{Targets: []fw.Target{{}}}, tt.limit, func(fw.Target) (*Path, error) {
+					if int(tries.Add(1)) == tt.up {
+						return &Path{Session: &session.Session{}}, nil
+					}
+					return nil, tt.err
+				})
+				began := time.Now()
+				_, err := p.first(ctx)
+				took := time.Since(began)
+				p.finish(0)
+				if took < tt.least || took > tt.most {
+					t.Errorf("it took %v", took)
+				}
+				var step *StepError
+				if tt.up == 0 && (!errors.As(err, &step) || !step.Final || !errors.Is(err, tt.err)) || tt.up > 0 && err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }
 
 // Which of several disks becomes the root does not hang on which target is
@@ -220,34 +256,51 @@ func TestStateOfAttached(t *testing.T) {
 		Target:  fw.Target{Name: "iqn.2026-01.net.example:root", Host: "192.0.2.1", Port: 3260, Session: "session3"},
 		Session: &session.Session{SID: 3, Config: session.Default()},
 	}
-	got := state(NewConsole(io.Discard, time.Now()), "v1", plan, path, nil, "/sbin/init")
+	got := state(NewConsole(io.Discard, time.Now()), "v1", plan, path, nil, nil, "/sbin/init")
 	if got.Session != (handoff.Session{SID: 3, Attached: true}) || got.NIC.Name != "" {
 		t.Errorf("got %+v", got)
 	}
 	path.Target.Session, path.NIC, path.NICFrom = "", &network.Result{Name: "eth0"}, "ip="
-	got = state(NewConsole(io.Discard, time.Now()), "v1", plan, path, nil, "/sbin/init")
+	got = state(NewConsole(io.Discard, time.Now()), "v1", plan, path, nil, nil, "/sbin/init")
 	if got.Session.Attached || got.Session.ReplacementTimeout != 86400 || got.NIC.Name != "eth0" || got.NIC.From != "ip=" {
 		t.Errorf("got %+v", got)
 	}
 }
 
-func TestCanPass(t *testing.T) {
+func TestPace(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
-		want bool
+		want session.Pace
 	}{
-		{unix.ECONNREFUSED, true},
-		{context.DeadlineExceeded, true},
-		{&session.OpError{Op: "log in", Err: &login.StatusError{Class: 3, Detail: 1}}, true},
-		{&session.OpError{Op: "log in", Err: &login.StatusError{Class: 2, Detail: 3}}, false},
-		{&login.AuthError{}, false},
-		{&login.ProtocolError{}, false},
-		{&login.ConfigError{}, false},
-		{&configError{errors.New("no such NIC")}, false},
-		{session.ErrNoLUN, false},
+		{&session.OpError{Op: "log in", Err: &login.StatusError{Class: 2, Detail: 3}}, session.Normally},
+		{&session.OpError{Op: "log in", Err: &login.StatusError{Class: 2, Detail: 2}}, session.Slowly},
+		{&login.ConfigError{}, session.Never},
+		{fmt.Errorf("%w", &configError{errors.New("no such NIC")}), session.Never},
+		{errors.Join(errors.New("no such NIC"), &configError{context.DeadlineExceeded}), session.Never},
 	} {
-		if got := canPass(tt.err); got != tt.want {
+		if got := pace(tt.err); got != tt.want {
 			t.Errorf("%T %v: %v", tt.err, tt.err, got)
+		}
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	param := func(name, value string) fw.Param { return fw.Param{Name: name, Value: value} }
+	retries := param("node.session.initial_login_retry_max", "4")
+	for _, tt := range []struct {
+		name string
+		plan fw.Plan
+		want time.Duration
+	}{
+		{"a root", fw.Plan{}, 0},
+		{"given", fw.Plan{Failure: fw.Failure{Timeout: 7, Fallback: "/dev/sda1"}, Params: []fw.Param{retries}}, 7 * time.Second},
+		{"with a fallback", fw.Plan{Failure: fw.Failure{Fallback: "/dev/sda1"}}, 180 * time.Second},
+		{"attempts", fw.Plan{Params: []fw.Param{retries}}, 60 * time.Second},
+		{"attempts of their length", fw.Plan{Params: []fw.Param{retries, param("node.conn[0].timeo.login_timeout", "30")}}, 120 * time.Second},
+		{"one attempt", fw.Plan{Params: []fw.Param{param("node.session.initial_login_retry_max", "0")}}, 15 * time.Second},
+	} {
+		if got := deadline(&tt.plan); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
 }

@@ -45,6 +45,8 @@ type command struct {
 	retries     string // rd.iscsi.login_retry_max
 	failure     Failure
 	timeouts    Timeouts
+
+	authOptional bool // rd.rootlun.auth=optional
 }
 
 // choice is a boolean that may not be given.

@@ -98,6 +98,8 @@ func TestRootAndRest(t *testing.T) {
 		{"panic=30", func(p *Plan) { p.Failure.Panic = 30 }},
 		{"panic=-1", func(p *Plan) { p.Failure.Panic = -1 }},
 		{"rd.rootlun.timeout=90", func(p *Plan) { p.Failure.Timeout = 90 }},
+		{"rd.rootlun.fallback=local:/dev/vda1", func(p *Plan) { p.Failure.Fallback = "/dev/vda1" }},
+		{`rd.rootlun.fallback=local:LABEL=a\x20b`, func(p *Plan) { p.Failure.Fallback = "LABEL=a b" }},
 		{"rd.iscsi.param=node.session.timeo.replacement_timeout=30", func(p *Plan) {
 			p.Params = []Param{{"node.session.timeo.replacement_timeout", "30"}}
 		}},
@@ -110,6 +112,8 @@ func TestRootAndRest(t *testing.T) {
 		{"rd.iscsi.login_retry_max=5 rd.iscsi.param=node.session.initial_login_retry_max=2", func(p *Plan) {
 			p.Params = []Param{{"node.session.initial_login_retry_max", "2"}}
 		}},
+		{"rd.rootlun.auth=optional", func(p *Plan) { p.AuthOptional = true }},
+		{"rd.rootlun.auth=optional rd.rootlun.auth=required", func(p *Plan) {}},
 		{"rd.net.timeout.iflink=1 rd.net.timeout.ifup=2 rd.net.timeout.carrier=3 rd.net.timeout.route=4 " +
 			"rd.net.timeout.dhcp=5 rd.net.timeout.ipv6dad=6 rd.net.timeout.ipv6auto=7", func(p *Plan) {
 			p.Timeouts = Timeouts{Link: 1, Up: 2, Carrier: 3, Route: 4, DHCP: 5, DAD: 6, Auto: 7}
@@ -208,6 +212,8 @@ func TestErrors(t *testing.T) {
 		{disk + "rootfstype=", `"rootfstype="`, "missing"},
 		{disk + "rd.emergency=explode", `"rd.emergency=explode"`, "reboot, poweroff, halt or shell"},
 		{disk + "panic=soon", `"panic=soon"`, "no number of seconds"},
+		{disk + "rd.rootlun.fallback=UUID=1", "rd.rootlun.fallback=UUID=1", "a fallback can only be a local disk"},
+		{disk + "rd.rootlun.fallback=local:sda1", "rd.rootlun.fallback=local:sda1", "names no root"},
 		{disk + "rd.rootlun.timeout=0", `"rd.rootlun.timeout=0"`, "from 1 upwards"},
 		{disk + "rd.net.timeout.dhcp=1m", `"rd.net.timeout.dhcp=1m"`, "number of seconds"},
 		{disk + "ifname=eth0", `"ifname=eth0"`, "no MAC"},

@@ -78,6 +78,33 @@ func (h *CHAP) check() error {
 	return nil
 }
 
+// setAuth reads rd.rootlun.auth=.
+func setAuth(c *command, w word) error {
+	c.authOptional = w.value == "optional"
+	if !c.authOptional && w.value != "required" {
+		return errors.New("that is neither optional nor required")
+	}
+	return nil
+}
+
+// minSecret is how many bytes a secret should have: 96 bits (RFC 7143, 9.2.1).
+const minSecret = 12
+
+// Weak warns of a secret that is too short; empty: there is none such. Any
+// length is taken all the same.
+func (h CHAP) Weak() string {
+	whose := ""
+	switch {
+	case h.Password != "" && len(h.Password) < minSecret:
+		whose = h.Username
+	case h.PasswordIn != "" && len(h.PasswordIn) < minSecret:
+		whose = cmp.Or(h.UsernameIn, "the target")
+	default:
+		return ""
+	}
+	return h.From + ": the CHAP secret of " + whose + " is shorter than the 12 bytes that RFC 7143 (9.2.1) asks for"
+}
+
 const (
 	credentialsMost = 64 << 10 // bytes of a file
 	credentialsForm = "NAME = VALUE, such as node.session.auth.password = SECRET; username, username_in and password_in are the others"
@@ -96,7 +123,7 @@ func setCredentials(c *command, w word) error {
 // readCredentials reads the file that the command line names, else the first
 // that there is: systemd's credential of the service, of the system, and of
 // the initrd (systemd.exec(5), systemd(1)), what systemd-stub(7) has packed
-// beside the kernel, and the image's own. What is wrong with it goes to r.
+// beside the kernel, and the image's own. What is wrong with it is for r.
 func readCredentials(s *Sources, name string, r *report) *Credentials {
 	given := name != ""
 	places := []string{fsPath(name)}
@@ -127,7 +154,7 @@ func readCredentials(s *Sources, name string, r *report) *Credentials {
 		r.fail(mistake(cmdlinePlace, "rd.rootlun.credentials="+name, "rd.rootlun.credentials=/PATH/TO/FILE or =NAME",
 			errors.New("there is no such file to be read: not /"+strings.Join(places, ", not /"))))
 	}
-	return &Credentials{}
+	return new(Credentials)
 }
 
 // fsPath makes an absolute path one of an fs.FS.
@@ -142,9 +169,9 @@ func ReadCredentials(fsys fs.FS, name, place string) (c *Credentials, warnings [
 		err = fmt.Errorf("the file is larger than %d bytes", credentialsMost)
 	}
 	if err != nil {
-		return &Credentials{}, nil, mistake(place, "", "", err)
+		return new(Credentials), nil, mistake(place, "", "", err)
 	}
-	r := credentialFile{report: report{place: place}, Credentials: Credentials{From: place}}
+	r := &credentialFile{report: report{place: place}, Credentials: Credentials{From: place}}
 	r.parse(string(text))
 	if info, err := fs.Stat(fsys, name); err == nil && info.Mode().Perm()&0o004 != 0 {
 		r.warn(place, ": every user of this system can read it, and the secrets in it: chmod 600 "+place)

@@ -287,3 +287,44 @@ func FuzzCredentials(f *testing.F) {
 		}
 	})
 }
+
+// Secrets of any length are taken; a short one is warned of, once, and not shown.
+func TestWeakSecrets(t *testing.T) {
+	const file = "/etc/rootlun/credentials"
+	short := func(from, whose string) []string {
+		return []string{from + ": the CHAP secret of " + whose + " is shorter than the 12 bytes that RFC 7143 (9.2.1) asks for"}
+	}
+	for _, tt := range []struct {
+		own, in string
+		want    []string
+	}{
+		{"twelve-bytes", "", nil},
+		{"eleven-byte", "", short(file, "u")},
+		{"a", "", short(file, "u")},
+		{"twelve-bytes", "thirteen-byte", nil},
+		{"twelve-bytes", "eleven-byte", short(file, "v")},
+		{"x", "y", short(file, "u")},
+	} {
+		text := "node.session.auth.username = u\nnode.session.auth.password = " + tt.own + "\n"
+		if tt.in != "" {
+			text += "node.session.auth.username_in = v\nnode.session.auth.password_in = " + tt.in + "\n"
+		}
+		m := tree(t, disk+"netroot=iscsi:192.168.50.2::::iqn.2009-06.com.example:disk", nil) // two targets, one secret
+		m["etc/rootlun/credentials"] = &fstest.MapFile{Data: []byte(text), Mode: 0o600}
+		p, err := Read(Sources{FS: m})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, p.Warnings); diff != "" || len(p.Targets) != 2 || string(p.Targets[0].CHAP.Password) != tt.own {
+			t.Errorf("%q and %q: %d targets (-want +got):\n%s", tt.own, tt.in, len(p.Targets), diff)
+		}
+	}
+}
+
+func TestAuthErrors(t *testing.T) {
+	for _, word := range []string{"rd.rootlun.auth", "rd.rootlun.auth=", "rd.rootlun.auth=none", "rd.rootlun.auth=optionl"} {
+		if p, err := read(disk + word); err == nil || !strings.Contains(err.Error(), "neither optional nor required") || p.AuthOptional {
+			t.Errorf("%s: %v", word, err)
+		}
+	}
+}

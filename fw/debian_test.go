@@ -61,8 +61,8 @@ ISCSI_TARGET_GROUP=1
 			with(bare, func(g *Target) { g.CHAP = &CHAP{Username: "user", Password: "secret-of-user", From: place} })},
 		{name + ip + `ISCSI_USERNAME='$a' ISCSI_PASSWORD="a\"b\$c\\d\e\` + "\n" + `f'g#h"`,
 			with(bare, func(g *Target) { g.CHAP = &CHAP{Username: "$a", Password: `a"b$c\d\ef'g#h`, From: place} })},
-		{name + ip + `ISCSI_USERNAME=a#b ISCSI_PASSWORD=a\ b\#\$\` + "`\\~",
-			with(bare, func(g *Target) { g.CHAP = &CHAP{Username: "a#b", Password: "a b#$`~", From: place} })},
+		{name + ip + `ISCSI_USERNAME=a#b ISCSI_PASSWORD=a\ b\#\$\` + "`\\~-and-more",
+			with(bare, func(g *Target) { g.CHAP = &CHAP{Username: "a#b", Password: "a b#$`~-and-more", From: place} })},
 	} {
 		p, err := Read(Sources{FS: debian(tt.file, "")})
 		if err != nil {
@@ -173,7 +173,7 @@ func TestInitramfsBelow(t *testing.T) {
 		"iscsi_username=other":                                                    {"file from /etc/iscsi.initramfs", "a@192.168.1.1:3260 a@192.168.1.2:3260", "other secret-of-user", ""},
 		"iscsi_target_name=iqn.2008-01.com.example:b iscsi_target_ip=192.168.1.3": {"file from /etc/iscsi.initramfs", "b@192.168.1.3:3260", "user secret-of-user", ""},
 		"netroot=iscsi:192.168.1.3::::iqn.2008-01.com.example:b":                  {"file from /etc/iscsi.initramfs", "b@192.168.1.3:3260", "user secret-of-user", ""},
-		"root=iscsi:v:secret-of-v@192.168.1.3::::iqn.2008-01.com.example:b":       {"file from /etc/iscsi.initramfs", "b@192.168.1.3:3260", "v secret-of-v", secretShows},
+		"root=iscsi:v:the-secret-of-v@192.168.1.3::::iqn.2008-01.com.example:b":   {"file from /etc/iscsi.initramfs", "b@192.168.1.3:3260", "v the-secret-of-v", secretShows},
 		"netroot=iscsi": {"file from /etc/iscsi.initramfs", "a@192.168.1.1:3260 a@192.168.1.2:3260", "user secret-of-user", ""},
 	} {
 		p, err := Read(Sources{FS: debian(file, line)})

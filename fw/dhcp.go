@@ -79,7 +79,8 @@ func (p *Plan) leaseTarget(r *report, nic int, l Lease) {
 			continue
 		}
 		named = true
-		t, err := r.parseTarget(rest, option.name)
+		var t portal
+		err := r.parseTarget(rest, option.name, &t)
 		if err == nil && t.Host == "" {
 			err = errNoServer
 		}

@@ -49,6 +49,10 @@ func TestRootPath(t *testing.T) {
 		{"iscsi:192.168.50.1:::default:eth0:1:" + name, Target{Host: "192.168.50.1", LUN: lun(1), Name: name}},
 		{" \"iscsi:192.168.50.1::::" + name + "\"\x00", Target{Host: "192.168.50.1", Name: name}},
 		{"'iscsi:192.168.50.1::::" + name + "'\n", Target{Host: "192.168.50.1", Name: name}},
+		{"iscsi:192.168.50.1::::", Target{Host: "192.168.50.1"}}, // the only one there
+		{"iscsi:[2001:db8::1]:6:860:4001:", Target{Host: "2001:db8::1", Port: 860, LUN: ibft.LUN{0x40, 1}}},
+		{"iscsi:user:secret-of-user@storage.example.com:::1:", Target{Host: "storage.example.com", LUN: lun(1),
+			CHAP: &CHAP{Username: "user", Password: "secret-of-user", From: server}}},
 	} {
 		want := tt.want
 		want.Index, want.NIC, want.Port, want.From = -1, 0, orDefault(want.Port), server
@@ -83,6 +87,9 @@ func TestRootPathErrors(t *testing.T) {
 		{"iscsi:ibft", "no target", ""},
 		{"iscsi:192.168.50.1", "no target name", ""},
 		{"iscsi:::::" + name, "server is missing", ""},
+		{"iscsi:::::", "server is missing", ""},
+		{"iscsi:192.168.50.1:", "fields", ""},
+		{"iscsi:u:open-sesame:192.168.50.1::::", "not 6 (TCP)", ""},
 		{"iscsi:2001:db8::1::::" + name, "in [brackets]", ""},
 		{"iscsi:192.168.50.1:17:::" + name, "not 6 (TCP)", ""},
 		{"iscsi:192.168.50.1::70000::" + name, "1 to 65535", ""},

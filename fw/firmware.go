@@ -34,7 +34,7 @@ func readFirmware(s *Sources, lenient bool) *firmware {
 	if s.Table != nil {
 		places = []place{func(fs.FS, bool) []*firmware { return dump(s.Table, s.TableFrom, lenient) }}
 	}
-	out := &firmware{}
+	out := new(firmware)
 	for _, read := range places {
 		for _, f := range read(s.FS, lenient) {
 			out.take(f)

@@ -62,6 +62,13 @@ func (m machine) initiatorFile() (name, file string) {
 	return "", ""
 }
 
+// InitiatorName returns the name in the machine's own file, open-iscsi's; "" when
+// there is none.
+func InitiatorName(fsys fs.FS) string {
+	name, _ := machine{fsys}.initiatorFile()
+	return name
+}
+
 // madeName returns an initiator name that is the same at each boot and differs
 // between machines, and what it is made from; "" when nothing here tells
 // machines apart.

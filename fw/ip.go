@@ -122,7 +122,7 @@ func (c *command) autoconf(nic *NIC, how string) error {
 		if nic.ClientID, err = kernelClientID(id); err != nil {
 			return err
 		}
-		c.warn(c.place, ": ip=: a DHCP client identifier is not supported yet; the usual one is sent")
+		c.warn(c.place, ": ip=: the DHCP client identifier is passed over: the usual one, of the MAC, is sent")
 		how = "dhcp"
 	}
 	for _, word := range strings.Split(how, ",") {

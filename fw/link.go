@@ -150,7 +150,8 @@ func setRoute(c *command, w word) error {
 // nm-initrd-generator's rd.net.dns=, which may also name another protocol.
 func setNameserver(c *command, w word) error {
 	if strings.Contains(w.value, "://") && w.name != "nameserver" {
-		return setLater(c, w)
+		c.warn(c.place, ": ", quote(w.name+"="+w.value), ": passed over: name servers are asked by plain DNS alone")
+		return nil
 	}
 	s := w.value
 	if v6, ok := strings.CutPrefix(s, "["); ok {

@@ -52,6 +52,10 @@ func TestLinks(t *testing.T) {
 		{"bond=bond0:eth0,eth1::mode=1:9000", Plan{Bonds: bond(Bond{Name: "bond0", Links: pair, Options: []Param{{"mode", "1"}}, MTU: 9000})}},
 		{"bond=bond0:eth0,eth1:::9000", Plan{Bonds: bond(Bond{Name: "bond0", Links: pair, MTU: 9000})}},
 
+		{"bond=bond0:a,eth1:mode=1 vlan=s.7:b rd.route=192.168.200.0/24::b ifname=a:52:54:00:00:00:01 ifname=b:52:54:00:00:00:02", Plan{
+			Bonds:  bond(Bond{Name: "bond0", Links: []string{"52:54:00:00:00:01", "eth1"}, Options: []Param{{"mode", "1"}}}),
+			VLANs:  []VLAN{{"s.7", 7, "52:54:00:00:00:02", "vlan="}},
+			Routes: []Route{route("192.168.200.0/24", "", "52:54:00:00:00:02")}}},
 		{"rd.route=192.168.200.0/24:192.168.100.222:ens10", Plan{Routes: []Route{route("192.168.200.0/24", gw, "ens10")}}},
 		{"rd.route=192.168.200.0/24:192.168.100.222", Plan{Routes: []Route{route("192.168.200.0/24", gw, "")}}},
 		{"rd.route=192.168.200.0/24::ens10", Plan{Routes: []Route{route("192.168.200.0/24", "", "ens10")}}},
@@ -64,7 +68,7 @@ func TestLinks(t *testing.T) {
 
 		{"nameserver=192.168.50.3 nameserver=2001:db8::3 nameserver=[2001:db8::4]", Plan{DNS: adr("192.168.50.3", "2001:db8::3", "2001:db8::4")}},
 		{"rd.net.dns=192.168.50.3", Plan{DNS: adr("192.168.50.3")}},
-		{"rd.net.dns=dns+tls://192.168.50.3", Plan{Warnings: []string{`kernel command line: "rd.net.dns=dns+tls://192.168.50.3": not supported yet; it has no effect`}}},
+		{"rd.net.dns=dns+tls://192.168.50.3", Plan{Warnings: []string{`kernel command line: "rd.net.dns=dns+tls://192.168.50.3": passed over: name servers are asked by plain DNS alone`}}},
 		{"rd.peerdns=0", Plan{NoPeerDNS: true}},
 		{"rd.peerdns=1", Plan{}},
 		{"rd.peerdns=0 rd.peerdns", Plan{}},

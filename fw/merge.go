@@ -68,6 +68,7 @@ func merge(c *command, creds *Credentials, f *firmware, m machine) (*Plan, error
 	}
 
 	p.defaultIPv6()
+	p.beyondLink()
 
 	if len(p.Targets) > 0 || p.AskDHCP != "" {
 		for _, err := range f.errs {
@@ -123,6 +124,8 @@ func newPlan(c *command, f *firmware) *Plan {
 		Failure:     c.failure,
 		Timeouts:    c.timeouts,
 		Warnings:    slices.Concat(c.warnings, f.warnings),
+
+		AuthOptional: c.authOptional,
 	}
 }
 
@@ -169,6 +172,9 @@ func (p *Plan) add(t *Target, own bool) error {
 	t.CHAP = nil
 	if !h.empty() {
 		t.CHAP = &h
+	}
+	if weak := h.Weak(); weak != "" && !slices.Contains(p.Warnings, weak) {
+		p.warn(weak)
 	}
 	p.addTarget(t)
 	return nil
@@ -249,6 +255,24 @@ func (p *Plan) defaultIPv6() {
 		if n := &p.NICs[i]; n.From == "default" && len(p.Targets) > 0 {
 			n.DHCP, n.RA, n.DHCP6 = false, true, true
 			n.Origin = n.origin()
+		}
+	}
+}
+
+// beyondLink has a NIC ask for IPv6 of which a table says no more than its
+// link-local address, as EDK2's may, though a target is beyond the link.
+func (p *Plan) beyondLink() {
+	for _, t := range p.Targets {
+		host, err := netip.ParseAddr(t.Host)
+		if err != nil || host.Is4() || host.IsLinkLocalUnicast() {
+			continue
+		}
+		for i := range p.NICs {
+			n := &p.NICs[i]
+			if (t.NIC == i || t.NIC < 0) && n.Index >= 0 && n.AddressFrom == n.From && // a table has one address
+				len(n.Address) > 0 && n.Address[0].Addr().Is6() && n.Address[0].Addr().IsLinkLocalUnicast() {
+				n.RA, n.DHCP6 = true, true
+			}
 		}
 	}
 }

@@ -51,11 +51,11 @@ func TestPrecedence(t *testing.T) {
 		{"netroot=iscsi:192.168.50.1:::1:iqn.2009-06.com.example:disk rd.iscsi.firmware=1", nil, func(p *Plan) {
 			p.Targets[0] = Target{Index: -1, Name: "iqn.2009-06.com.example:disk", Host: "192.168.50.1", Port: 3260, LUN: lun(1), From: "netroot="}
 		}},
-		{netroot + "rd.iscsi.firmware=1 rd.iscsi.username=u rd.iscsi.password=secret-of-u", nil, func(p *Plan) {
+		{netroot + "rd.iscsi.firmware=1 rd.iscsi.username=u rd.iscsi.password=the-secret-of-u", nil, func(p *Plan) {
 			p.Targets = []Target{own, p.Targets[0]}
 			p.Warnings = []string{secretShows}
-			p.Targets[0].CHAP = &CHAP{Username: "u", Password: "secret-of-u", From: "rd.iscsi.password="}
-			p.Targets[1].CHAP = &CHAP{"u", "secret-of-u", "back", "secret-of-back", "rd.iscsi.password="}
+			p.Targets[0].CHAP = &CHAP{Username: "u", Password: "the-secret-of-u", From: "rd.iscsi.password="}
+			p.Targets[1].CHAP = &CHAP{"u", "the-secret-of-u", "back", "secret-of-back", "rd.iscsi.password="}
 		}},
 
 		// Initiator.

@@ -30,11 +30,10 @@ func setNetroot(c *command, w word) error {
 		c.asks, c.dhcpRoot = true, "netroot=iscsi"
 	default:
 		c.asks = true
-		t, err := c.parseTarget(rest, "netroot=")
-		if err != nil {
+		t := &portal{word: "netroot=" + hideNetroot(w.value)}
+		if err := c.parseTarget(rest, "netroot=", t); err != nil {
 			return err
 		}
-		t.word = "netroot=" + hideNetroot(w.value)
 		c.targets = append(c.targets, t)
 	}
 	return nil
@@ -43,11 +42,10 @@ func setNetroot(c *command, w word) error {
 // setISCSIRoot reads iscsiroot=, an old form of netroot=iscsi:….
 func setISCSIRoot(c *command, w word) error {
 	c.asks = true
-	t, err := c.parseTarget(strings.TrimPrefix(w.value, "iscsi:"), "iscsiroot=")
-	if err != nil {
+	t := &portal{word: "iscsiroot=" + hideTarget(w.value)}
+	if err := c.parseTarget(strings.TrimPrefix(w.value, "iscsi:"), "iscsiroot=", t); err != nil {
 		return err
 	}
-	t.word = "iscsiroot=" + hideTarget(w.value)
 	c.targets = append(c.targets, t)
 	return nil
 }
@@ -56,25 +54,29 @@ func setISCSIRoot(c *command, w word) error {
 //
 //	[USER:PASSWORD[:REVERSE-USER:REVERSE-PASSWORD]@][SERVER]:[PROTOCOL]:[PORT][:[IFACE]:[NETDEV]]:[LUN]:TARGETNAME
 //
-// A target without SERVER has an empty Host. A password with ':' in it does not
+// A target without SERVER has an empty Host; one without TARGETNAME, which ends
+// in ':', an empty Name. A password with ':' in it does not
 // fit in: rd.iscsi.password= takes it. No error repeats a field, as it could be a
 // password out of its place.
-func (r *report) parseTarget(s, from string) (*portal, error) {
-	t := &portal{Target: Target{Index: -1, NIC: -1, From: from}}
+func (r *report) parseTarget(s, from string, t *portal) error {
+	t.Index, t.NIC, t.From = -1, -1, from
 	if s == "" || s == "ibft" {
-		return nil, errors.New("that names no target")
+		return errors.New("that names no target")
 	}
 
 	start := nameStart(s)
+	if start < 0 && strings.HasSuffix(s, ":") {
+		start = len(s)
+	}
 	if start < 0 {
-		return nil, errors.New("no target name: it starts with iqn., eui. or naa. and stands last")
+		return errors.New("no target name: it starts with iqn., eui. or naa. and stands last")
 	}
 	s, t.Name = s[:start], s[start:]
 
 	var err error
 	if at := strings.LastIndex(s, "@"); at >= 0 {
 		if t.CHAP, err = parseAuth(s[:at]); err != nil {
-			return nil, err
+			return err
 		}
 		if t.CHAP != nil {
 			t.CHAP.From = from
@@ -85,16 +87,16 @@ func (r *report) parseTarget(s, from string) (*portal, error) {
 	if v6, ok := strings.CutPrefix(s, "["); ok {
 		host, rest, ok := strings.Cut(v6, "]:")
 		if !ok {
-			return nil, errors.New("the ']' and a ':' after it are missing")
+			return errors.New("the ']' and a ':' after it are missing")
 		}
 		if ip, err := netip.ParseAddr(host); err != nil || !ip.Is6() {
-			return nil, errors.New("that is no IPv6 address in the brackets")
+			return errors.New("that is no IPv6 address in the brackets")
 		}
 		t.Host, s = host, rest
 	} else {
 		t.Host, s, _ = strings.Cut(s, ":")
 		if err = checkHost(t.Host); err != nil && t.Host != "" {
-			return nil, err
+			return err
 		}
 	}
 
@@ -112,24 +114,27 @@ func (r *report) parseTarget(s, from string) (*portal, error) {
 		protocol, port = fields[0], fields[1]
 		r.warn(r.place, ": ", from, ": the field of the LUN is missing in front of ", quote(t.Name), "; LUN 0 is taken")
 	default:
-		return nil, fmt.Errorf("%d fields between the server and the target name instead of 3 (protocol, port, LUN) or 5", len(fields))
+		return fmt.Errorf("%d fields between the server and the target name instead of 3 (protocol, port, LUN) or 5", len(fields))
 	}
 	if protocol != "" && protocol != "6" {
-		return nil, errors.New("the protocol is not 6 (TCP)")
+		return errors.New("the protocol is not 6 (TCP)")
 	}
 	if t.Port, err = parsePort(port); err != nil {
-		return nil, err
+		return err
 	}
 	if t.netdev != "" {
 		if err := checkInterface(t.netdev); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if t.LUN, err = r.parseLUN(lun); err != nil {
-		return nil, err
+		return err
 	}
 	t.AnyLUN = lun == ""
-	return t, r.checkName(t.Name)
+	if t.Name == "" {
+		return nil // its portal has one
+	}
+	return r.checkName(t.Name)
 }
 
 // nameStart returns where in s the target name starts, which is at a field that

@@ -255,6 +255,7 @@ func FuzzNetroot(f *testing.F) {
 	f.Add("u:p:r:q@[2001:db8::1]:6:3260:iface:eth0:4752-3A4F-6b7e-2F99:eui.02004567A425678D")
 	f.Add("@192.168.1.100::3260::iqn.2009-01.com.example:testdi@sk")
 	f.Add("ibft")
+	f.Add("u:p@storage.example:6:3260:1:")
 	f.Fuzz(func(t *testing.T, in string) {
 		// Neither the parser nor what hides secrets may fail, and a password
 		// in its place never shows.
@@ -263,7 +264,8 @@ func FuzzNetroot(f *testing.F) {
 		if strings.ContainsAny(in, " \"\x00\t\n\v\f\r") {
 			return
 		}
-		got, err := new(command).parseTarget(in, "netroot=")
+		var got portal
+		err := new(command).parseTarget(in, "netroot=", &got)
 		if err == nil && (got.Port == 0 || got.CHAP != nil && got.CHAP.Password == "") {
 			t.Errorf("%q: %+v", in, got)
 		}

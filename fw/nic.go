@@ -102,9 +102,27 @@ func (c *command) defaultNIC(from string) *NIC {
 	return n
 }
 
+// unalias puts the MAC in the place of a name that ifname= gave it.
+func (c *command) unalias(name *string) {
+	if mac := c.aliases[*name]; mac != "" {
+		*name = mac
+	}
+}
+
 // finishNICs finds the NICs that other words name, and puts the one of bootdev=
 // in front.
 func (c *command) finishNICs() {
+	for i := range c.vlans {
+		c.unalias(&c.vlans[i].Link)
+	}
+	for i := range c.bonds {
+		for j := range c.bonds[i].Links {
+			c.unalias(&c.bonds[i].Links[j])
+		}
+	}
+	for i := range c.routes {
+		c.unalias(&c.routes[i].Interface)
+	}
 	for _, n := range c.nics {
 		if n.Name == "" && n.MAC == "" && c.leader() != "" {
 			_ = n.setDevice(c.leader()) // that it is one has been checked

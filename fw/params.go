@@ -55,6 +55,7 @@ func parameters() []parameter {
 			setNumber(func(c *command) *string { return &c.retries })},
 		{"rd.iscsi.transport", "", "rd.iscsi.transport=tcp", nil, setTransport},
 		{"rd.rootlun.credentials", "", "rd.rootlun.credentials=/PATH/TO/FILE or =NAME", nil, setCredentials},
+		{"rd.rootlun.auth", "", "rd.rootlun.auth=optional or =required", nil, setAuth},
 		// dracut's switches for what is done here in any case.
 		{"rd.iscsi.ibft", "", "rd.iscsi.ibft=1", nil, setIBFT},
 		{"rd.rootlun.ibft", "", "rd.rootlun.ibft=lenient", nil, setLenient},
@@ -96,6 +97,7 @@ func parameters() []parameter {
 		{"rd.emergency", "", "rd.emergency=reboot, poweroff, halt or shell", nil, setEmergency},
 		{"panic", "", "panic=SECONDS", nil, setPanic},
 		{"rd.rootlun.timeout", "", "rd.rootlun.timeout=SECONDS", nil, setTimeout},
+		{"rd.rootlun.fallback", "", "rd.rootlun.fallback=local:/dev/sda2, or local:UUID=, LABEL=, PARTUUID= or PARTLABEL=", nil, setFallback},
 	}
 }
 
@@ -231,12 +233,6 @@ func timeout(name string, field func(*Timeouts) *time.Duration) parameter {
 func setNothing(_ *command, w word) error {
 	_, err := boolean(w)
 	return err
-}
-
-// setLater takes note of a word that others understand and this does not yet.
-func setLater(c *command, w word) error {
-	c.warn(c.place, ": ", quote(w.name+"="+w.value), ": not supported yet; it has no effect")
-	return nil
 }
 
 // setParam reads rd.iscsi.param=NAME=VALUE; the value may stand in quotes.

@@ -15,6 +15,7 @@
 package fw
 
 import (
+	"cmp"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -43,6 +44,10 @@ type Plan struct {
 	Failure     Failure
 	Timeouts    Timeouts
 	Warnings    []string
+
+	// AuthOptional is rd.rootlun.auth=optional: a target that wants no
+	// authentication is taken without, though there are credentials.
+	AuthOptional bool
 
 	// AskDHCP says that no source names the target, and that DHCP is to: the
 	// plan is whole only after Lease. It is the word that asks for it,
@@ -90,7 +95,7 @@ type NIC struct {
 type VLAN struct {
 	Name string
 	ID   uint16
-	Link string // interface name, or a bond's
+	Link string // interface name, also a bond's, or a MAC
 	From string
 }
 
@@ -107,14 +112,14 @@ type Bond struct {
 type Route struct {
 	Destination netip.Prefix
 	Gateway     netip.Addr // not valid: on the link
-	Interface   string     // empty: whichever reaches the gateway
+	Interface   string     // or a MAC; empty: whichever reaches the gateway
 	From        string
 }
 
 // Target is one logical unit behind one portal.
 type Target struct {
 	Index       int    // its index in the firmware's table; -1 from elsewhere
-	Name        string // iSCSI name
+	Name        string // iSCSI name; empty: the only one that the portal lists
 	Host        string // portal: an address, or a name for the DNS
 	Port        uint16
 	LUN         ibft.LUN
@@ -125,6 +130,9 @@ type Target struct {
 	Valid, Boot bool   // the firmware's flags
 	From        string
 }
+
+// Title is the target's name for a person: no source need have one (RFC 4173).
+func (t *Target) Title() string { return cmp.Or(t.Name, "(the only one there)") }
 
 // Portal is where to connect, as "host:port" or "[ip6]:port".
 func (t *Target) Portal() string {
@@ -178,6 +186,11 @@ type Failure struct {
 	Action  string // rd.emergency=: reboot, poweroff, halt, shell; empty: see Panic
 	Panic   int    // panic=: seconds until reboot; negative: at once; 0: not given
 	Timeout int    // rd.rootlun.timeout=: seconds for the whole way to the disk; 0: not given
+
+	// Fallback is the root on a disk of this machine that is booted when the
+	// target's is not there in time, as Root.Device; rd.rootlun.fallback=local:;
+	// empty: none.
+	Fallback string
 }
 
 // Timeouts holds rd.net.timeout.*: how long to wait for what. 0: not given.
@@ -209,13 +222,12 @@ type Sources struct {
 // Failure, for one, is there to say what to do now.
 func Read(s Sources) (*Plan, error) {
 	cmd := readCmdline(&s)
-	table := &firmware{}
+	table := new(firmware)
 	if cmd.firmware != off {
 		table = readFirmware(&s, cmd.lenient)
 	}
 	if !asks(cmd, table) {
 		return nothing(cmd, table)
 	}
-	creds := readCredentials(&s, cmd.credentials, &cmd.report)
-	return merge(cmd, creds, table, machine{s.FS})
+	return merge(cmd, readCredentials(&s, cmd.credentials, &cmd.report), table, machine{s.FS})
 }

@@ -230,7 +230,14 @@ func TestQuirks(t *testing.T) {
 		{"23 link-local NIC, global target", func(b []byte) []byte {
 			b[atNIC+22] = 64
 			return put(put(b, atNIC+6, mapped("fe80::9")), atTarget+6, mapped("2001:db8::1"))
-		}, func(p *Plan) { p.NICs[0].Address, p.Targets[0].Host = pfx("fe80::9/64"), "2001:db8::1" }, "", ""},
+		}, func(p *Plan) {
+			p.NICs[0].Address, p.Targets[0].Host = pfx("fe80::9/64"), "2001:db8::1"
+			p.NICs[0].RA, p.NICs[0].DHCP6 = true, true
+		}, "", ""},
+		{"23 link-local NIC and target", func(b []byte) []byte {
+			b[atNIC+22] = 64
+			return put(put(b, atNIC+6, mapped("fe80::9")), atTarget+6, mapped("fe80::1"))
+		}, func(p *Plan) { p.NICs[0].Address, p.Targets[0].Host = pfx("fe80::9/64"), "fe80::1" }, "", ""},
 		{"23 link-local target", at(atTarget+6, mapped("::ffff:169.254.0.2")), func(p *Plan) { p.Targets[0].Host = "169.254.0.2" }, "", ""},
 		{"24 no host name", func(b []byte) []byte { return put16(b, atNIC+98, 0) }, func(p *Plan) { p.NICs[0].Hostname = "" }, "", ""},
 		{"24 host name with blanks", func(b []byte) []byte { return put(b, get16(b, atNIC+100), "the host ") }, func(p *Plan) { p.NICs[0].Hostname = "" }, `host name "the host`, ""},

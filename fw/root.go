@@ -21,11 +21,10 @@ func setRoot(c *command, w word) error {
 			c.dhcpRoot = "root=iscsi"
 			return nil
 		}
-		t, err := c.parseTarget(rest, "root=")
-		if err != nil {
+		t := &portal{word: "root=" + hideNetroot(w.value)}
+		if err := c.parseTarget(rest, "root=", t); err != nil {
 			return err
 		}
-		t.word = "root=" + hideNetroot(w.value)
 		c.rootTarget = t
 		return nil
 	case value == "dhcp" || value == "dhcp6":
@@ -33,23 +32,36 @@ func setRoot(c *command, w word) error {
 		return nil
 	case value == "/dev/root": // dracut's name for whatever the network brings
 		return nil
-	case strings.HasPrefix(value, "/dev/"):
-		c.root.Device = value
-		return nil
 	}
-	tag, text, ok := strings.Cut(value, "=")
-	if !ok || text == "" {
-		return errors.New("that names no root that is known here")
+	device, err := rootDevice(value)
+	c.root.Device = device
+	return err
+}
+
+// rootDevice reads what names a file system: a path below /dev, or a tag.
+func rootDevice(value string) (string, error) {
+	if strings.HasPrefix(value, "/dev/") {
+		return value, nil
 	}
-	switch tag {
-	case "LABEL", "PARTLABEL":
-		c.root.Device = tag + "=" + unescape(text)
-	case "UUID", "PARTUUID":
-		c.root.Device = tag + "=" + text
-	default:
-		return errors.New("that names no root that is known here")
+	tag, text, _ := strings.Cut(value, "=")
+	switch {
+	case text == "":
+	case tag == "LABEL" || tag == "PARTLABEL":
+		return tag + "=" + unescape(text), nil
+	case tag == "UUID" || tag == "PARTUUID":
+		return value, nil
 	}
-	return nil
+	return "", errors.New("that names no root that is known here")
+}
+
+// setFallback reads rd.rootlun.fallback=.
+func setFallback(c *command, w word) (err error) {
+	device, ok := strings.CutPrefix(w.value, "local:")
+	if !ok {
+		return errors.New("a fallback can only be a local disk")
+	}
+	c.failure.Fallback, err = rootDevice(device)
+	return err
 }
 
 // unescape undoes udev's \xNN, by which a label carries blanks and slashes

@@ -34,7 +34,7 @@ func readAdapters(fsys fs.FS, _ bool) []*firmware {
 		}
 	}
 	stable.Sort(hosts, cmp.Compare)
-	out := &firmware{}
+	out := new(firmware)
 	for _, n := range hosts[:min(len(hosts), most)] {
 		name := "iscsi_boot" + strconv.Itoa(n)
 		out.add(fromSysfs(fsys, path.Join(dir, name), name+" (sysfs)"))

@@ -1,8 +1,13 @@
 package qemutests
 
 import (
+	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"testing"
+
+	"github.com/rootlun/rootlun/boot/handoff"
+	"github.com/rootlun/rootlun/initramfs"
 )
 
 // Each of these boots cannot reach its root: it must say why, and end within
@@ -55,4 +60,34 @@ func TestNoSuchNIC(t *testing.T) {
 	m.ACPI = s.acpi(wrong)
 	console := s.fail(m)
 	shows(t, console, "02:00:00:ab:cd:ef", GuestMAC, "reboot: Power down")
+}
+
+// TestFallback: a target that is not there in time, and a local disk instead,
+// found by its label among two.
+func TestFallback(t *testing.T) {
+	s := newScene(t)
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty := filepath.Join(s.dir, "empty.img")
+	if err := makeSparse(empty, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(s.dir, "initrd")
+	cfg := initramfs.Config{Init: s.init, Modules: s.Modules, Drivers: []string{"virtio_blk"}, Compress: "zstd"}
+	if err := writeImage(image, cfg); err != nil {
+		t.Fatal(err)
+	}
+	m := s.machine(netroot("", uint16(port), Target{Name: targetName, LUN: 1}), iname, static, "rd.rootlun.timeout=5", "rd.rootlun.fallback=local:LABEL="+RootLabel)
+	m.Initrd, m.Disks = image, []string{empty, s.root()}
+	report, console := s.boot(m)
+	shows(t, console, "refused", "LABEL="+RootLabel+" of this machine is booted INSTEAD", "root: /dev/vdb (ext4)")
+	if name := report.Text("/etc/root-name"); name != t.Name() {
+		t.Errorf("the root is %q", name)
+	}
+	var state handoff.State
+	if err := json.Unmarshal([]byte(report.Text(handoff.StateFile)), &state); err != nil || state.Fallback == "" || state.Root.Device != "/dev/vdb" {
+		t.Errorf("%v; state.json: %s", err, report.Text(handoff.StateFile))
+	}
 }

@@ -33,9 +33,10 @@ show sysfs /usr/bin/rootlun fw --iscsistart --show-secrets
 poweroff -f
 `
 
-// iscsistart returns the files of Debian's iscsistart, which scripts/setup has
-// unpacked: the program, its loader and its libraries.
-func (s *scene) iscsistart() (files []initramfs.File) {
+// openISCSI returns the files of a program of Debian's open-iscsi, which
+// scripts/setup has unpacked: the program, its loader and its libraries. What
+// those need in turn every Debian has.
+func (s *scene) openISCSI(program string) (files []initramfs.File) {
 	s.t.Helper()
 	cache, err := cacheDir()
 	if err != nil {
@@ -43,7 +44,10 @@ func (s *scene) iscsistart() (files []initramfs.File) {
 	}
 	add := func(destination string, folders ...string) string {
 		for _, folder := range folders {
-			path, err := filepath.EvalSymlinks(filepath.Join(cache, "open-iscsi", folder, filepath.Base(destination)))
+			if !filepath.IsAbs(folder) {
+				folder = filepath.Join(cache, "open-iscsi", folder)
+			}
+			path, err := filepath.EvalSymlinks(filepath.Join(folder, filepath.Base(destination)))
 			if err == nil {
 				files = append(files, initramfs.File{Source: path, Destination: destination})
 				return path
@@ -69,11 +73,11 @@ func (s *scene) iscsistart() (files []initramfs.File) {
 		for _, name := range needed {
 			if !seen[name] {
 				seen[name] = true
-				walk(add("/"+libraries+"/"+name, libraries, "usr/"+libraries))
+				walk(add("/"+libraries+"/"+name, libraries, "usr/"+libraries, "/usr/"+libraries, "/"+libraries))
 			}
 		}
 	}
-	walk(add("/sbin/iscsistart", "sbin", "usr/sbin"))
+	walk(add("/sbin/"+program, "sbin", "usr/sbin"))
 	return files
 }
 
@@ -106,7 +110,7 @@ func TestISCSIStartRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
-			files := append(s.iscsistart(), initramfs.File{Source: filepath.Join(filepath.Dir(s.image), "rootlun"), Destination: "/usr/bin/rootlun"})
+			files := append(s.openISCSI("iscsistart"), initramfs.File{Source: filepath.Join(filepath.Dir(s.image), "rootlun"), Destination: "/usr/bin/rootlun"})
 			image, err := s.MakeGuest(s.dir, []byte(recordsInit), []string{"virtio_pci", "virtio_net", "iscsi_ibft"}, files...)
 			if err != nil {
 				t.Fatal(err)

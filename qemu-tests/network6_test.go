@@ -74,6 +74,20 @@ func TestTableIPv6(t *testing.T) {
 	}
 }
 
+// A table with no more than a link-local address for a target beyond the link:
+// the router is asked.
+func TestTableLinkLocal(t *testing.T) {
+	s := newScene(t)
+	far := s.far([]string{"fe80::1/64", "fd07::1/64", "2001:db8::1/128"})
+	target := s.target()
+	s.farTGT(far, target)
+	s.dnsmasq(far, "--interface=net0", "--enable-ra", "--dhcp-range=fd07::,ra-only,64")
+	table := s.wireTable(target, ibft.OriginStatic, "fe80::5054:ff:fe00:100/64")
+	table.Targets[0].IP = netip.MustParseAddr("2001:db8::1")
+	_, console := s.boot(s.byTable(s.cable(far.Segments[0], nil), table))
+	shows(t, console, "DHCPv6 RA fe80::5054:ff:fe00:100/64, from iBFT", ") "+slaac6+"/64 via fe80::")
+}
+
 // The wire tells that another machine has the machine's address: the boot ends
 // with a line that names it.
 func TestDuplicateIPv6(t *testing.T) {

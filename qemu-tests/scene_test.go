@@ -27,6 +27,7 @@ const (
 type product struct {
 	*Lab
 	image string
+	init  string // the program in it
 }
 
 // loadProduct prepares the lab and builds the product's image, once.
@@ -46,7 +47,7 @@ func TestMain(m *testing.M) {
 			return product{}, err
 		}
 		image, err := lab.MakeImage(ctx, dir)
-		return product{lab, image}, err
+		return product{lab, image, filepath.Join(dir, "rootlun")}, err
 	})
 	code := m.Run()
 	_ = os.RemoveAll(dir)
@@ -108,25 +109,31 @@ func (s *scene) target() Target { return Target{Name: targetName, Image: s.root(
 func (s *scene) tgt(target Target) uint16 { return s.tgts(target) }
 
 // tgts is tgt for some targets behind one portal.
-func (s *scene) tgts(targets ...Target) uint16 {
+func (s *scene) tgts(targets ...Target) uint16 { return uint16(s.startTGT(targets...).Port) }
+
+// startTGT is tgts, and returns the target.
+func (s *scene) startTGT(targets ...Target) *TGT {
 	s.t.Helper()
 	tgt, err := StartTGT(s.ctx, s.dir, targets...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(tgt.Close)
-	return uint16(tgt.Port)
+	return tgt
 }
 
 // lio serves a target from a machine of its own and returns its port on the
 // host's loopback.
-func (s *scene) lio(target Target) uint16 {
+func (s *scene) lio(target Target) uint16 { return s.lios(target) }
+
+// lios is lio for some targets behind one portal.
+func (s *scene) lios(targets ...Target) uint16 {
 	s.t.Helper()
 	dir := filepath.Join(s.dir, "lio")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		s.t.Fatal(err)
 	}
-	lio, err := s.StartLIO(s.ctx, dir, target)
+	lio, err := s.StartLIO(s.ctx, dir, targets...)
 	if err != nil {
 		s.t.Fatalf("%v; its console log: %s", err, filepath.Join(dir, "console.log"))
 	}

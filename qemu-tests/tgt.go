@@ -18,6 +18,7 @@ type Target struct {
 	Name  string // iSCSI name
 	Image string // the logical unit
 	LUN   int
+	Units map[int]string // the images of more logical units, by LUN
 	// CHAP; the names ending in In are those by which the target proves itself.
 	Username, Secret     string
 	UsernameIn, SecretIn string
@@ -25,14 +26,16 @@ type Target struct {
 	Initiator string // the only one that may log in; empty: every one
 	// Redirect is the address and port to which tgt sends who logs in.
 	Redirect string
-	Digest   string // LIO: of headers and data, CRC32C
+	Digest   string // of headers and data: CRC32C
 }
 
 // TGT is a running tgtd.
 type TGT struct {
-	Port   int // on the host's loopback
+	Port   int                        // on the host's loopback
+	Admin  func(args ...string) error // tgtadm, while it runs
 	cancel context.CancelFunc
 	done   chan struct{}
+	again  func(context.Context) (*TGT, error) // starts it as it was started
 }
 
 // StartTGT starts a tgtd of its own, with its log and its control socket in
@@ -85,7 +88,9 @@ func startTGT(ctx context.Context, command func(context.Context, string, ...stri
 		cancel()
 		return nil, err
 	}
-	tgt := &TGT{Port: port, cancel: cancel, done: make(chan struct{})}
+	tgt := &TGT{Port: port, cancel: cancel, done: make(chan struct{}), again: func(ctx context.Context) (*TGT, error) {
+		return startTGT(ctx, command, port, portals, dir, targets...)
+	}}
 	go func() {
 		defer close(tgt.done)
 		_ = cmd.Wait() // it is always killed
@@ -99,6 +104,7 @@ func startTGT(ctx context.Context, command func(context.Context, string, ...stri
 		}
 		return nil
 	}
+	tgt.Admin = admin
 	err = tgt.await(ctx, admin)
 	for i := 0; i < len(targets) && err == nil; i++ {
 		err = targets[i].define(strconv.Itoa(i+1), admin)
@@ -138,6 +144,14 @@ func (t Target) define(tid string, admin func(...string) error) error {
 		{"--mode", "target", "--op", "new", "--tid", tid, "--targetname", t.Name},
 		{"--mode", "logicalunit", "--op", "new", "--tid", tid, "--lun", strconv.Itoa(t.LUN), "-b", t.Image},
 	}
+	for lun, image := range t.Units {
+		steps = append(steps, []string{"--mode", "logicalunit", "--op", "new", "--tid", tid, "--lun", strconv.Itoa(lun), "-b", image})
+	}
+	if t.Digest != "" {
+		for _, key := range []string{"HeaderDigest", "DataDigest"} {
+			steps = append(steps, []string{"--mode", "target", "--op", "update", "--tid", tid, "-n", key, "-v", t.Digest})
+		}
+	}
 	if t.Initiator != "" {
 		steps = append(steps, []string{"--mode", "target", "--op", "bind", "--tid", tid, "-Q", t.Initiator})
 	} else {
@@ -171,6 +185,21 @@ func (t Target) define(tid string, admin func(...string) error) error {
 func (t *TGT) Close() {
 	t.cancel()
 	<-t.done
+}
+
+// Restart kills the target, and starts it again on its port after a while.
+func (t *TGT) Restart(ctx context.Context, away time.Duration) error {
+	t.Close()
+	select {
+	case <-time.After(away):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	next, err := t.again(ctx)
+	if err == nil {
+		*t = *next
+	}
+	return err
 }
 
 // freePort returns a port of the loopback on which nothing listens now.

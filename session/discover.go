@@ -19,15 +19,15 @@ import (
 
 // TargetRecord is a target that a portal lists.
 type TargetRecord struct {
-	Name    string
-	Portals []Portal
+	Name    string   `json:"name"`
+	Portals []Portal `json:"portals"`
 }
 
 // Portal is where a target says that it can be reached.
 type Portal struct {
-	Host string // an address or a DNS name, without brackets
-	Port uint16
-	Tag  int // of the portal group; -1: the target gives none
+	Host string `json:"address"` // or a DNS name; without brackets
+	Port uint16 `json:"port"`
+	Tag  int    `json:"tpgt"` // of the portal group; -1: the target gives none
 }
 
 // Bounds of what a portal may list.
@@ -43,8 +43,9 @@ const (
 
 // Discover asks the portal of cfg which targets it has (SendTargets, RFC 7143,
 // appendix C), over a TCP connection of its own: the kernel has no part in it.
-// Of cfg it uses InitiatorName, Portal, Interface, CHAP and Timers.Login, which
-// bounds it all. Redirects are followed. Its errors are *OpError.
+// Of cfg it uses InitiatorName, Portal, Interface, CHAP, Resolve, Note and
+// Timers.Login, which bounds it all. Redirects are followed. Its errors are
+// *OpError.
 func Discover(ctx context.Context, cfg Config) ([]TargetRecord, error) {
 	d := &discovery{cfg: cfg, portal: cfg.Portal, start: time.Now()}
 	d.cfg.TargetName = "discovery" // what errors call it
@@ -102,36 +103,38 @@ func (d *discovery) logIn(ctx context.Context) (*os.File, *login.Result, error) 
 	if _, err := unix.Getrandom(isid[1:], 0); err != nil {
 		return nil, nil, d.failed(opLogin, err)
 	}
+	way := route{portal: d.portal, note: d.cfg.Note}
+	if way.note == nil {
+		way.note = func(string) {}
+	}
 	chap := d.cfg.CHAP
-	for redirects := 0; ; {
-		sock, err := dial(ctx, d.portal, d.cfg.Interface, d.cfg.TCPWindow)
+	sock, err := dial(ctx, d.portal, d.cfg.Interface, d.cfg.TCPWindow)
+	for {
 		if err != nil {
 			return nil, nil, d.failed("connect", err)
 		}
-		result, err := login.Login(ctx, &pdu.Stream{ReadWriter: sock}, login.Config{
-			InitiatorName: d.cfg.InitiatorName, Discovery: true, ISID: isid, CHAP: chap, Offer: offer,
+		result, failure := login.Login(ctx, &pdu.Stream{ReadWriter: sock}, login.Config{
+			InitiatorName: d.cfg.InitiatorName, Discovery: true, ISID: isid, CHAP: chap, Offer: offer, CheckTag: true,
 		})
-		if err == nil {
+		if failure == nil {
+			if chap != nil && result.Algorithm == 0 {
+				way.note(unasked + d.portal.String())
+			}
 			return sock, result, nil
 		}
 		sock.Close()
-		moved, redirected := errors.AsType[*login.RedirectError](err)
+		moved, redirected := errors.AsType[*login.RedirectError](failure)
 		switch {
-		case redirected && redirects < maxRedirects:
-			redirects++
-			next, addrErr := redirectPortal(moved, d.portal)
-			if addrErr != nil {
-				return nil, nil, d.failed("follow redirect", errors.Join(addrErr, err))
-			}
-			d.portal = next
 		case redirected:
-			return nil, nil, d.failed(opLogin, fmt.Errorf("gave up after %d redirects: %w", maxRedirects, err))
-		case login.RetryMD5(err) && chap != nil:
-			md5 := *chap
-			md5.Algorithms = []login.Algorithm{login.MD5}
-			chap = &md5
+			if sock, err = way.follow(ctx, &d.cfg, moved); err != nil {
+				return nil, nil, d.failed(opFollow+moved.Address, err)
+			}
+			d.portal = way.portal
+		case login.RetryMD5(failure) && chap != nil:
+			chap = chap.MD5Alone()
+			sock, err = dial(ctx, d.portal, d.cfg.Interface, d.cfg.TCPWindow)
 		default:
-			return nil, nil, d.failed(opLogin, err)
+			return nil, nil, d.failed(opLogin, failure)
 		}
 	}
 }
@@ -148,7 +151,8 @@ func (d *discovery) list(ctx context.Context) ([]TargetRecord, error) {
 		if err := d.stream.Send(ctx, request.Marshal()); err != nil {
 			return nil, unanswered(ctx, err)
 		}
-		answer, err := d.receive(ctx)
+		var answer pdu.TextResponse
+		err := d.receive(ctx, &answer)
 		switch {
 		case err != nil:
 			return nil, err
@@ -170,52 +174,51 @@ func (d *discovery) list(ctx context.Context) ([]TargetRecord, error) {
 	}
 }
 
-// receive returns the next Text Response, and deals with what may come before.
-func (d *discovery) receive(ctx context.Context) (pdu.TextResponse, error) {
-	var none pdu.TextResponse
+// receive reads the next Text Response, and deals with what may come before.
+func (d *discovery) receive(ctx context.Context, answer *pdu.TextResponse) error {
 	for ; d.received < maxListPDUs; d.received++ {
 		p, err := d.stream.Receive(ctx)
 		if err != nil {
-			return none, unanswered(ctx, err)
+			return unanswered(ctx, err)
 		}
 		switch p.Opcode() {
 		case pdu.OpTextResponse:
-			m, err := pdu.ParseTextResponse(p)
+			*answer, err = pdu.ParseTextResponse(p)
 			d.received++
-			d.expStatSN = m.StatSN + 1
-			return m, err
+			d.expStatSN = answer.StatSN + 1
+			return err
 		case pdu.OpNOPIn:
 			m, err := pdu.ParseNOPIn(p)
 			if err != nil {
-				return none, err
+				return err
 			}
 			if m.TTT == pdu.NoTag {
 				continue
 			}
 			pong := pdu.NOPOut{Immediate: true, LUN: m.LUN, ITT: pdu.NoTag, TTT: m.TTT, CmdSN: d.cmdSN, ExpStatSN: d.expStatSN}
 			if err := d.stream.Send(ctx, pong.Marshal()); err != nil {
-				return none, unanswered(ctx, err)
+				return unanswered(ctx, err)
 			}
 		case pdu.OpAsync:
 			m, err := pdu.ParseAsync(p)
 			if err != nil {
-				return none, err
+				return err
 			}
 			d.expStatSN = m.StatSN + 1
 			if m.Event == pdu.AsyncLogout || m.Event == pdu.AsyncDropConnection || m.Event == pdu.AsyncDropSession {
-				return none, fmt.Errorf("the target ends the session (asynchronous event %d)", m.Event)
+				return fmt.Errorf("the target ends the session (asynchronous event %d)", m.Event)
 			}
 		case pdu.OpReject:
 			m, err := pdu.ParseReject(p)
 			if err != nil {
-				return none, err
+				return err
 			}
-			return none, fmt.Errorf("the target rejects the request, reason %d", m.Reason) // RFC 7143, 11.17.1
+			return fmt.Errorf("the target rejects the request, reason %d", m.Reason) // RFC 7143, 11.17.1
 		default:
-			return none, fmt.Errorf("the target sent a %v in place of its list", p.Opcode())
+			return fmt.Errorf("the target sent a %v in place of its list", p.Opcode())
 		}
 	}
-	return none, fmt.Errorf("the target sent %d PDUs, and its list is not at its end", maxListPDUs)
+	return fmt.Errorf("the target sent %d PDUs, and its list is not at its end", maxListPDUs)
 }
 
 // logOut tells the target that we go. Its answer is awaited so that it has read

@@ -205,7 +205,12 @@ func TestDiscoverRefused(t *testing.T) {
 		"no credentials": {tc: targettest.Config{Username: "me", Secret: "secret"}, words: "credentials are configured", is: login.ErrNoCredentials},
 		"wrong secret": {tc: targettest.Config{Username: "me", Secret: "secret"}, words: "authentication failed", is: login.ErrAuthFailed,
 			edit: func(c *Config) { c.CHAP = &login.CHAP{Username: "me", Secret: "hunter-two"} }},
-		"not authorized":     {tc: targettest.Config{Script: targettest.Refuse(0x0202)}, is: login.ErrNotAuthorized},
+		"not authorized": {tc: targettest.Config{Script: targettest.Refuse(0x0202)}, is: login.ErrNotAuthorized},
+		"another tag in the login": {tc: targettest.Config{Script: func(a *targettest.Answer) {
+			if a.Login != nil {
+				a.Login.ITT = 9
+			}
+		}}, words: "answers request 0x9"},
 		"redirect loop":      {tc: targettest.Config{Script: func(a *targettest.Answer) { a.Status(0x0101); a.Set("TargetAddress", "127.0.0.1:1") }}, words: "connection refused"},
 		"redirect to a name": {tc: targettest.Config{Script: targettest.Redirect(0x0102, "storage.example")}, words: "not an address"},
 		"reject":             {tc: targettest.Config{Script: instead(pdu.Reject{Reason: 5}.Marshal())}, words: "rejects the request, reason 5"},

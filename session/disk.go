@@ -31,8 +31,9 @@ func (s *Session) Disk(ctx context.Context, lun uint64) (Disk, error) {
 	a := &attempt{Session: s, start: time.Now()}
 	ctx, cancel := context.WithTimeout(ctx, diskTimeout)
 	defer cancel()
+	ctx, lost := s.whileConnected(ctx)
 	disk, err := s.disk(ctx, lun)
-	if err != nil {
+	if err = lost(err); err != nil {
 		return Disk{}, a.failed(fmt.Sprintf("find LUN %d", lun), err)
 	}
 	return disk, nil
@@ -46,26 +47,36 @@ func (s *Session) Disks(ctx context.Context) ([]Disk, error) {
 	a := &attempt{Session: s, start: time.Now()}
 	ctx, cancel := context.WithTimeout(ctx, diskTimeout)
 	defer cancel()
-	const op = "find a LUN that is a disk"
+	ctx, lost := s.whileConnected(ctx)
+	disks, err := s.disks(ctx)
+	if err = lost(err); err != nil {
+		return nil, a.failed("find a LUN that is a disk", err)
+	}
+	return disks, nil
+}
+
+func (s *Session) disks(ctx context.Context) ([]Disk, error) {
 	if err := s.scan(ctx, kernel.AllLUNs); err != nil {
-		return nil, a.failed(op, err)
+		return nil, err
 	}
 	luns, err := s.in.sys.LUNs(s.SID, s.HostNo, s.target)
 	if err != nil {
-		return nil, a.failed(op, err)
+		return nil, err
 	}
 	var disks []Disk
 	for _, lun := range luns {
+		// Of one that was there its size may be new. That it has none is no matter.
+		_ = s.answered(ctx, func() error { return s.in.sys.Rescan(kernel.UnitDir(s.HostNo, s.target, lun)) })
 		disk, err := s.disk(ctx, lun)
 		switch {
 		case err == nil:
 			disks = append(disks, disk)
 		case !errors.Is(err, ErrNoLUN):
-			return nil, a.failed(op, err)
+			return nil, err
 		}
 	}
 	if disks == nil {
-		return nil, a.failed(op, ErrNoLUN)
+		return nil, ErrNoLUN
 	}
 	return disks, nil
 }
@@ -117,18 +128,10 @@ func (s *Session) unit(lun uint64) (kernel.Unit, string, error) {
 	return unit, name, err
 }
 
-// scan has the kernel look for a LUN. The write ends when the unit has
-// answered, which no context can hasten, so it is left behind when ctx ends.
+// scan has the kernel look for a LUN.
 func (s *Session) scan(ctx context.Context, lun uint64) error {
-	scanned := make(chan error, 1)
-	go func() { scanned <- s.in.sys.Scan(s.HostNo, s.target, lun) }() // ends at the latest with the session
-	select {
-	case err := <-scanned:
-		if err != nil {
-			return err
-		}
-	case <-ctx.Done():
-		return &awaited{"the target did not answer the scan", ctx.Err()}
+	if err := s.answered(ctx, func() error { return s.in.sys.Scan(s.HostNo, s.target, lun) }); err != nil {
+		return err
 	}
 
 	// The kernel passes over a session that is not logged in without a word.
@@ -149,13 +152,33 @@ func (s *Session) scan(ctx context.Context, lun uint64) error {
 	return err
 }
 
+// answered waits for a write to sysfs that ends when the target has answered. No
+// context can hasten it, so it is left behind when ctx ends: for minutes, or
+// until Logout.
+func (s *Session) answered(ctx context.Context, write func() error) error {
+	written := make(chan error, 1)
+	s.scans.Add(1)
+	go func() { // ends at the latest with the session
+		written <- write()
+		s.scans.Done()
+	}()
+	select {
+	case err := <-written:
+		return err
+	case <-ctx.Done():
+		s.mute.Store(true)
+		return &awaited{"the target did not answer the scan", ctx.Err()}
+	}
+}
+
 // awaitBlock waits for the event that says that a unit's disk is complete.
 func (s *Session) awaitBlock(ctx context.Context, events *kernel.Uevents, lun uint64) (string, error) {
 	below := "/" + kernel.UnitPath(s.SID, s.HostNo, s.target, lun) + "/block/"
 	for {
 		ev, lost, err := events.Next(ctx)
 		if err != nil {
-			return "", &awaited{"the unit answered, but no block device appeared (check that the module sd_mod is loaded)", err}
+			s.mute.Store(true)
+			return "", &awaited{"the unit answered, but its block device did not come (check that the target still answers, and that the module sd_mod is loaded)", err}
 		}
 		if lost {
 			if _, name, err := s.unit(lun); err != nil || name != "" {
@@ -165,5 +188,32 @@ func (s *Session) awaitBlock(ctx context.Context, events *kernel.Uevents, lun ui
 		if ev.Action == "add" && ev.Env["DEVTYPE"] == "disk" && strings.Contains(ev.DevPath, below) {
 			return path.Base(ev.DevPath), nil
 		}
+	}
+}
+
+// whileConnected returns a context that ends also with the session's connection:
+// nothing would end the commands of a scan, or of the reading of a partition
+// table, for minutes. lost ends it, and turns the error of what was cut short
+// into that of the connection.
+func (s *Session) whileConnected(ctx context.Context) (_ context.Context, lost func(error) error) {
+	conn := s.in.netlink.Listen(s.SID, cid)
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() { // ends with ctx
+		for ctx.Err() == nil {
+			if ev, err := conn.Receive(ctx); err == nil && ev.Kind == kernel.ConnFailed {
+				s.mute.Store(true)
+				cancel(fmt.Errorf("the session was lost: %w", ev.Code))
+			} else if err != nil && !errors.Is(err, kernel.ErrLost) {
+				return
+			}
+		}
+	}()
+	return ctx, func(err error) error {
+		conn.Close()
+		if cause := context.Cause(ctx); err != nil && cause != nil && cause != ctx.Err() {
+			err = cause
+		}
+		cancel(nil)
+		return err
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rootlun/rootlun/session/kernel"
@@ -87,6 +89,34 @@ func TestAttach(t *testing.T) {
 	}
 	if b, err := os.ReadFile(scan); err != nil || string(b) != "0 3 5" {
 		t.Errorf("scanned %q, %v", b, err)
+	}
+	// All units are looked at: those that were there are read anew.
+	rescan := filepath.Join(k.root, "class/scsi_device/2:0:3:1/device/rescan")
+	if err := os.MkdirAll(filepath.Dir(rescan), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{rescan: "", scan: "", filepath.Join(k.root, "class/block/sdb/size"): "4096\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	disks, err := s.Disks(t.Context())
+	if want := []Disk{{Name: "sdb", LUN: 1, Size: 2 << 20, Vendor: "QLOGIC"}}; err != nil || !slices.Equal(disks, want) {
+		t.Errorf("got %+v, %v, want %+v", disks, err, want)
+	}
+	if b, err := os.ReadFile(rescan); err != nil || string(b) != "1" {
+		t.Errorf("rescan is %q, %v", b, err)
+	}
+	if b, err := os.ReadFile(scan); err != nil || string(b) != "0 3 -" {
+		t.Errorf("scanned %q, %v", b, err)
+	}
+	// iscsi_tcp's own calls are not for an adapter's session.
+	driver := filepath.Join(k.root, "class/scsi_host/host2/proc_name")
+	if err := os.WriteFile(driver, []byte("qedi\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Logout(t.Context()); err == nil || !strings.Contains(err.Error(), "driver qedi") {
+		t.Errorf("logout: %v", err)
 	}
 	if log := k.takeLog(); len(log) > 0 {
 		t.Errorf("the kernel was asked for %q", log)

@@ -13,7 +13,14 @@ import (
 // ErrNoLUN says that the target has no such logical unit, or none that is a disk.
 var ErrNoLUN = errors.New("the target has no such logical unit")
 
-const opLogin = "log in"
+const (
+	opLogin  = "log in"
+	opFollow = "follow its redirect to "
+)
+
+// unasked warns of a login without authentication to the portal that follows,
+// though there are credentials.
+const unasked = "warning: authentication is optional, and not asked for by "
 
 // OpError is a step of a session that failed. It wraps the cause: the kernel's
 // answer (*kernel.OpError, unix.Errno), the connection's end (kernel.ConnError),
@@ -60,7 +67,7 @@ func explain(err error) error {
 		hint = "check that the target runs and listens on this port, and that no firewall rejects the connection"
 	case errors.Is(err, unix.ENETUNREACH):
 		hint = "check this machine's address and routes"
-	case errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ETIMEDOUT):
+	case errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ETIMEDOUT), errors.Is(err, context.DeadlineExceeded):
 		hint = "check the portal's address, cabling, VLAN and firewalls"
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		hint = "check that the source address is on a NIC that is up"

@@ -3,8 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/netip"
 	"os"
 	"time"
 
@@ -12,10 +10,7 @@ import (
 	"github.com/rootlun/rootlun/session/login"
 )
 
-const (
-	maxRedirects = 8
-	undoTimeout  = 20 * time.Second // to take down what a failed attempt built
-)
+const undoTimeout = 20 * time.Second // to take down what a failed attempt built
 
 // Login makes one attempt, within Timers.Login. It follows redirects, and tries
 // CHAP once more with MD5 alone where package login advises so. When it fails
@@ -28,6 +23,9 @@ func (in *Initiator) Login(ctx context.Context, cfg Config) (_ *Session, err err
 	a := &attempt{Session: s, start: time.Now()}
 	if err := cfg.check(); err != nil {
 		return nil, a.failed("configure", err)
+	}
+	if cfg.NeedCHAP && cfg.CHAP == nil {
+		return nil, a.failed("configure", &login.ConfigError{Reason: "CHAP is asked for, and there are no credentials"})
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timers.Login)
 	defer cancel()
@@ -88,6 +86,7 @@ func (s *Session) Reconnect(ctx context.Context) error {
 		defer cancel()
 		return errors.Join(err, a.conn.Stop(stop, kernel.StopRecover))
 	}
+	s.mute.Store(false)
 	return nil
 }
 
@@ -120,7 +119,8 @@ func (in *Initiator) destroy(ctx context.Context, conn *kernel.Conn, sid uint32)
 // target sends us to. It closes sock.
 func (a *attempt) establish(ctx context.Context, sock *os.File) error {
 	chap := a.Config.CHAP
-	for redirects := 0; ; {
+	way := route{portal: a.Portal, note: a.in.note}
+	for {
 		err := a.logIn(ctx, sock, chap)
 		sock.Close()
 		if err == nil {
@@ -128,31 +128,26 @@ func (a *attempt) establish(ctx context.Context, sock *os.File) error {
 		}
 
 		moved, redirected := errors.AsType[*login.RedirectError](err)
-		switch {
-		case redirected:
-			if redirects++; redirects > maxRedirects {
-				return a.failed(opLogin, fmt.Errorf("gave up after %d redirects: %w", maxRedirects, err))
-			}
-			next, addrErr := redirectPortal(moved, a.Portal)
-			if addrErr != nil {
-				return a.failed("follow redirect", errors.Join(addrErr, err))
-			}
-			a.in.note(fmt.Sprintf("%s at %v sends us to %v", a.Config.TargetName, a.Portal, next))
-			a.Portal = next
-		case login.RetryMD5(err) && chap != nil:
-			a.in.note(fmt.Sprintf("%v; once more with MD5 alone", err))
-			md5 := *chap
-			md5.Algorithms = []login.Algorithm{login.MD5}
-			chap = &md5
-		default:
+		weaker := login.RetryMD5(err) && chap != nil
+		if !weaker && !redirected {
 			return err
 		}
-
 		if err := a.conn.Stop(ctx, kernel.StopRecover); err != nil {
 			return a.failed("stop connection", err)
 		}
-		if sock, err = dial(ctx, a.Portal, a.Config.Interface, a.Config.TCPWindow); err != nil {
-			return a.failed("connect", err)
+		if weaker {
+			a.in.note(err.Error() + "; once more with MD5 alone")
+			chap = chap.MD5Alone()
+			sock, err = dial(ctx, a.Portal, a.Config.Interface, a.Config.TCPWindow)
+			if err != nil {
+				return a.failed("connect", err)
+			}
+		} else {
+			sock, err = way.follow(ctx, &a.Config, moved)
+			if err != nil {
+				return a.failed(opFollow+moved.Address, err)
+			}
+			a.Portal = way.portal
 		}
 	}
 }
@@ -177,6 +172,12 @@ func (a *attempt) logIn(ctx context.Context, sock *os.File, chap *login.CHAP) er
 	if err != nil {
 		return a.failed(opLogin, err)
 	}
+	if chap != nil && result.Algorithm == 0 {
+		a.in.note(unasked + a.Portal.String())
+	}
+	if most := a.Config.MaxXmitDataSegmentLength; most > 0 {
+		result.MaxXmitDataSegmentLength = min(result.MaxXmitDataSegmentLength, most)
+	}
 	if err := a.set(ctx, negotiated(result)); err != nil {
 		return a.failed("set parameter", err)
 	}
@@ -196,17 +197,4 @@ func (a *attempt) logIn(ctx context.Context, sock *os.File, chap *login.CHAP) er
 // session_conn_poll). With any other that would be a second nexus.
 func isid(sid uint32) [6]byte {
 	return [6]byte{0x00, 0x02, 0x3d, byte(sid >> 16), byte(sid >> 8), byte(sid)}
-}
-
-// redirectPortal returns where a target sends us; a port or zone that is not
-// given stays.
-func redirectPortal(moved *login.RedirectError, from netip.AddrPort) (netip.AddrPort, error) {
-	addr, err := netip.ParseAddr(moved.Host)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("the target sends us to %q, which is not an address", moved.Host)
-	}
-	if addr.IsLinkLocalUnicast() && addr.Is6() && addr.Zone() == "" {
-		addr = addr.WithZone(from.Addr().Zone())
-	}
-	return netip.AddrPortFrom(addr, moved.Port), nil
 }

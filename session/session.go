@@ -9,10 +9,10 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rootlun/rootlun/session/kernel"
@@ -26,11 +26,25 @@ type Config struct {
 	Portal        netip.AddrPort // may carry a zone
 	Interface     string         // the NIC to leave by (SO_BINDTODEVICE); empty: the kernel's choice
 	CHAP          *login.CHAP    // nil: none
+	NeedCHAP      bool           // node.session.auth.authmethod=CHAP: no login without credentials
 	Offer         login.Params
-	Timers        Timers
-	CmdsMax       uint16 // node.session.cmds_max
-	QueueDepth    uint16 // node.session.queue_depth
-	TCPWindow     int    // node.conn[0].tcp.window_size, bytes: SO_RCVBUF and SO_SNDBUF; 0: the kernel's tuning
+	// MaxXmitDataSegmentLength is node.conn[0].iscsi.MaxXmitDataSegmentLength, in
+	// bytes; 0: what the target declares, which is the most in any case.
+	MaxXmitDataSegmentLength uint32
+
+	Timers     Timers
+	CmdsMax    uint16 // node.session.cmds_max
+	QueueDepth uint16 // node.session.queue_depth
+	TCPWindow  int    // node.conn[0].tcp.window_size, bytes: SO_RCVBUF and SO_SNDBUF; 0: the kernel's tuning
+
+	// Resolve returns the addresses of a host, at least one, those to try first in
+	// front. It is for a target that sends us to a name; nil: that is an error.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Note hears what Discover does beyond the plain way; nil: nobody. Of a login
+	// the Initiator's hears.
+	Note func(string)
+
+	Warnings []string // what Set took, and could not do
 }
 
 // Timers holds the node.*.timeo settings. They reach the kernel in whole seconds.
@@ -74,17 +88,20 @@ func Default() Config {
 
 // check finds what would only fail later, and worse.
 func (c Config) check() error {
+	bad := ""
 	switch {
 	case c.InitiatorName == "":
-		return errors.New("no initiator name is given")
+		bad = "no initiator name is given"
 	case c.TargetName == "":
-		return errors.New("no target name is given")
+		bad = "no target name is given"
 	case !c.Portal.IsValid() || c.Portal.Port() == 0:
-		return errors.New("no portal is given")
+		bad = "no portal is given"
 	case c.Timers.Login <= 0:
-		return errors.New("the login timeout is not positive")
+		bad = "the login timeout is not positive"
+	default:
+		return nil
 	}
-	return nil
+	return &login.ConfigError{Reason: bad}
 }
 
 // Initiator is the way to the kernel's iscsi_tcp. Several goroutines may open,
@@ -123,7 +140,9 @@ type Session struct {
 	login.Result
 
 	in     *Initiator
-	target uint32 // its number on the host: an adapter's host has several
+	scans  sync.WaitGroup // that are under way
+	mute   atomic.Bool    // the target was found to answer no more
+	target uint32         // its number on the host: an adapter's host has several
 }
 
 // cid is the number of a session's only connection.
@@ -137,51 +156,6 @@ func (in *Initiator) Attach(sid uint32, cfg Config) (*Session, error) {
 		return nil, fmt.Errorf("session %d: %w", sid, err)
 	}
 	return &Session{SID: sid, HostNo: host, Portal: cfg.Portal, Config: cfg, in: in, target: in.sys.TargetID(sid)}, nil
-}
-
-// Info is what the kernel says of a session.
-type Info struct {
-	SID                  uint32
-	HostNo               uint32
-	TargetName           string
-	InitiatorName        string
-	TargetPortalGroupTag int            // -1: the kernel was not told
-	Portal               netip.AddrPort // as configured, not as redirected
-	State                string         // "LOGGED_IN", "FAILED", "FREE"
-}
-
-// Sessions lists all sessions of the kernel, whoever made them, in the order
-// of their numbers. One that vanishes meanwhile is left out.
-func (in *Initiator) Sessions() ([]Info, error) {
-	sids, err := in.sys.Sessions()
-	if err != nil {
-		return nil, err
-	}
-	var list []Info
-	for _, sid := range sids {
-		state, err := in.sys.SessionAttr(sid, "state")
-		if err != nil {
-			continue
-		}
-		// A session whose login is not done lacks some of the rest.
-		info := Info{SID: sid, State: state, TargetPortalGroupTag: -1}
-		info.HostNo, _ = in.sys.HostNo(sid)
-		info.TargetName, _ = in.sys.SessionAttr(sid, "targetname")
-		info.InitiatorName, _ = in.sys.SessionAttr(sid, "initiatorname")
-		if text, err := in.sys.SessionAttr(sid, "tpgt"); err == nil {
-			if tpgt, err := strconv.ParseUint(text, 10, 16); err == nil {
-				info.TargetPortalGroupTag = int(tpgt)
-			}
-		}
-		address, _ := in.sys.ConnAttr(sid, cid, "persistent_address")
-		port, _ := in.sys.ConnAttr(sid, cid, "persistent_port")
-		if a, err := netip.ParseAddr(address); err == nil {
-			p, _ := strconv.ParseUint(port, 10, 16)
-			info.Portal = netip.AddrPortFrom(a, uint16(p))
-		}
-		list = append(list, info)
-	}
-	return list, nil
 }
 
 // outlive is context.WithTimeout that outlives ctx: for what must be undone.

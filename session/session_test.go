@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,7 +157,14 @@ func TestTargetFaultsLeaveNothing(t *testing.T) {
 			return errors.As(err, &moved) && strings.Contains(err.Error(), "gave up after 8 redirects")
 		}},
 		{"redirected to a name", targettest.Redirect(0x0101, "storage.example.com:3260"), func(err error) bool {
-			return strings.Contains(err.Error(), `"storage.example.com", which is not an address`)
+			return strings.Contains(err.Error(), "storage.example.com:3260") && strings.Contains(err.Error(), "not an address")
+		}},
+		{"redirected to nowhere", targettest.Redirect(0x0102, "0.0.0.0"), func(err error) bool {
+			var moved *login.RedirectError
+			return errors.As(err, &moved)
+		}},
+		{"redirected to a dead portal", targettest.Redirect(0x0101, "127.0.0.1:1"), func(err error) bool {
+			return errors.Is(err, unix.ECONNREFUSED) && strings.Contains(err.Error(), "follow its redirect to 127.0.0.1:1")
 		}},
 	}
 	for _, test := range tests {
@@ -197,40 +203,6 @@ func TestDeadPortalCostsNothing(t *testing.T) {
 	}
 	if log := k.takeLog(); len(log) != 0 {
 		t.Errorf("the kernel was asked for %v", log)
-	}
-}
-
-// The session keeps its number, and with it its ISID; the portal to come back
-// to stays as configured.
-func TestRedirect(t *testing.T) {
-	second := targettest.New(t, targettest.Config{})
-	first := targettest.New(t, targettest.Config{Script: targettest.Redirect(0x0102, second.Addr())})
-	k, in := newFakeKernel(t)
-	cfg := config(t, first)
-	s, err := in.Login(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.Portal != portal(t, second) {
-		t.Errorf("logged in at %v, want %v", s.Portal, second.Addr())
-	}
-	const want = "CREATE_SESSION, CREATE_CONN, BIND_CONN, STOP_CONN 3, BIND_CONN, START_CONN"
-	log := k.takeLog()
-	if got := commands(log); got != want {
-		t.Errorf("commands %s, want %s", got, want)
-	}
-	configured := fmt.Sprintf("18=%d", cfg.Portal.Port())
-	ports := slices.DeleteFunc(log, func(s string) bool { return !strings.HasPrefix(s, "18=") })
-	if diff := cmp.Diff([]string{configured, configured}, ports); diff != "" {
-		t.Errorf("persistent ports (-want +got):\n%s", diff)
-	}
-
-	if err := s.Reconnect(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	const again = "STOP_CONN 3, BIND_CONN, STOP_CONN 3, BIND_CONN, START_CONN"
-	if got := commands(k.takeLog()); got != again {
-		t.Errorf("reconnect: %s, want %s", got, again)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // source it as shell.
 func (n *Interface) klibc() string {
 	var b shellFile
-	proto := "static"
+	proto := "none" // as klibc's; cloud-init knows no static
 	if n.DHCP {
 		proto = "dhcp"
 	}
@@ -48,20 +48,20 @@ func (n *Interface) klibc() string {
 		b.set(fmt.Sprint("IPV4DNS", i), dotted(server))
 	}
 	b.set("HOSTNAME", n.Hostname)
-	b.set("DNSDOMAIN", n.Domain)
+	b.set("DNSDOMAIN", n.domains(" "))
 	b.set("NISDOMAIN", "")
 	b.set("ROOTSERVER", dotted(n.Server))
 	b.set("ROOTPATH", "") // may hold a secret, and this file is for everybody
 	b.set("filename", "")
 	b.set("DHCPLEASETIME", fmt.Sprint(n.Lease))
-	b.set("DOMAINSEARCH", n.Domain)
+	b.set("DOMAINSEARCH", n.domains(" "))
 	return b.String()
 }
 
 // klibc6 is the same for IPv6, as initramfs-tools has it.
 func (n *Interface) klibc6() string {
 	var b shellFile
-	proto := "static"
+	proto := "none"
 	if n.DHCP6 {
 		proto = "dhcp6"
 	}
@@ -83,7 +83,7 @@ func (n *Interface) klibc6() string {
 		b.set(fmt.Sprint("IPV6DNS", i), a.String())
 	}
 	b.set("HOSTNAME", n.Hostname)
-	b.set("IPV6DOMAINSEARCH", n.Domain)
+	b.set("IPV6DOMAINSEARCH", n.domains(" "))
 	return b.String()
 }
 

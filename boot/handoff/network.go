@@ -23,19 +23,20 @@ type Interface struct {
 	Master    string // the bond that it is part of
 	Options   []Option
 
-	DHCP     bool // DHCPv4
-	DHCP6    bool
-	RA       bool           // addresses or routes from router advertisements
-	Address  []netip.Prefix // as they stand, also those that were leased
-	Gateway  []netip.Addr   // at most one of each IP version
-	Routes   []Route        // beside the default ones
-	DNS      []netip.Addr
-	Domain   string
-	Hostname string
-	DUID     []byte     // of DHCPv6: how the boot named itself, RFC 8415, 11
-	IAID     uint32     // of DHCPv6, and what it called its address
-	Server   netip.Addr // the DHCP server
-	Lease    int        // of DHCPv4, seconds
+	DHCP      bool // DHCPv4
+	DHCP6     bool
+	RA        bool           // addresses or routes from router advertisements
+	Address   []netip.Prefix // as they stand, also those that were leased
+	Gateway   []netip.Addr   // at most one of each IP version
+	Routes    []Route        // beside the default ones
+	DNS       []netip.Addr
+	NoPeerDNS bool   // those that DHCP and routers name are passed over
+	Domain    string // search domains, a space between them; what can be none is left out
+	Hostname  string
+	DUID      []byte     // of DHCPv6: how the boot named itself, RFC 8415, 11
+	IAID      uint32     // of DHCPv6, and what it called its address
+	Server    netip.Addr // the DHCP server
+	Lease     int        // of DHCPv4, seconds
 }
 
 // Option is a setting of a bond, by the name that the kernel's bonding driver
@@ -146,6 +147,17 @@ func (n *Interface) static() (list []netip.Prefix) {
 		}
 	}
 	return list
+}
+
+// domains returns those search domains that can be one, with sep between them.
+func (n *Interface) domains(sep string) string {
+	var list []string
+	for _, d := range strings.Fields(n.Domain) {
+		if strings.Trim(d, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == "" {
+			list = append(list, d)
+		}
+	}
+	return strings.Join(list, sep)
 }
 
 // above returns the interfaces of that kind which are made of this one.

@@ -33,6 +33,10 @@ func TestWriteNetwork(t *testing.T) {
 			Routes: []Route{{netip.MustParsePrefix("198.51.100.0/24"), addr("192.0.2.2")}},
 			DNS:    []netip.Addr{addr("192.0.2.3"), addr("2001:db8::3")}, Domain: "example.org", Hostname: "node5", Server: addr("192.0.2.1"), Lease: 3600,
 		}},
+		"peerdns": {{ // rd.peerdns=0, and several domains
+			Name: "eth0", Index: 2, MAC: mac, DHCP: true, RA: true, Address: prefixes("192.0.2.15/24", "2001:db8::15/64"),
+			DNS: []netip.Addr{addr("192.0.2.3")}, NoPeerDNS: true, Domain: "example.org  $(id) example.net",
+		}},
 		"dhcp6": {{
 			Name: "eth0", Index: 2, MAC: mac, Permanent: mac, DHCP6: true, RA: true, Address: prefixes("2001:db8::15/128"), Gateway: []netip.Addr{addr("fe80::9")},
 			DUID: []byte{0, 3, 0, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56}, IAID: 7, Domain: "example.org",
@@ -102,9 +106,11 @@ func files(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// TestHostileText gives the files what a DHCP server may say to break out.
+// evil is what a DHCP server may say to break out of a file.
+const evil = "a'; touch PWNED; '\n[Network]\nDHCP=no\r$(touch PWNED)`touch PWNED` \"%H\\"
+
+// TestHostileText gives the files that.
 func TestHostileText(t *testing.T) {
-	const evil = "a'; touch PWNED; '\n[Network]\nDHCP=no\r$(touch PWNED)`touch PWNED` \"%H\\"
 	run := t.TempDir()
 	n := Interface{
 		Name: "eth0", Index: 2, MAC: "52:54:00:12:34:56", DHCP: true, Address: prefixes("192.0.2.15/24", "2001:db8::1/64"),
@@ -129,7 +135,7 @@ func TestHostileText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(text), "\nDHCP=no") || strings.Count(string(text), "[Network]\n") > 1 || strings.ContainsAny(string(text), "\r`\"%\\") && !strings.Contains(string(text), "$(touchPWNED)") {
+		if strings.Contains(string(text), "\nDHCP=no") || strings.Count(string(text), "[Network]\n") > 1 || strings.ContainsAny(string(text), "\r`\"%\\$") {
 			t.Errorf("%s:\n%s", file, text)
 		}
 	}

@@ -42,8 +42,11 @@ func (n *Interface) network(all []Interface) string {
 	for _, a := range n.DNS {
 		line("DNS=%s", a)
 	}
-	if n.Domain != "" {
-		line("Domains=%s", word(n.Domain))
+	if d := n.domains(" "); d != "" {
+		line("Domains=%s", d)
+	}
+	if n.NoPeerDNS {
+		line("\n[DHCPv4]\nUseDNS=no\n\n[DHCPv6]\nUseDNS=no\n\n[IPv6AcceptRA]\nUseDNS=no")
 	}
 	if n.DHCP { // the identifier that the boot asked with, so that the address stays
 		line("\n[DHCPv4]\nClientIdentifier=mac\nSendRelease=no")

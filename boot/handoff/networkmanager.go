@@ -74,6 +74,9 @@ func (n *Interface) ip(line func(string, ...any), section string, auto bool, is 
 	switch {
 	case auto:
 		line("method=auto\nmay-fail=false")
+		if n.NoPeerDNS {
+			line("ignore-auto-dns=true")
+		}
 		if section == "ipv4" { // the identifier that the boot asked with, so that the address stays
 			line("dhcp-client-id=01:%s", n.MAC)
 			break
@@ -116,8 +119,8 @@ func (n *Interface) ip(line func(string, ...any), section string, auto bool, is 
 	if dns != nil {
 		line("dns=%s", strings.Join(dns, ""))
 	}
-	if n.Domain != "" && len(dns) > 0 {
-		line("dns-search=%s;", word(n.Domain))
+	if d := n.domains(";"); d != "" && dns != nil {
+		line("dns-search=%s;", d)
 	}
 }
 

@@ -24,6 +24,7 @@ type State struct {
 	Disk      Disk     `json:"disk"`
 	Paths     []Path   `json:"paths"` // all of the plan's; the root's is one of them
 	Root      Root     `json:"root"`
+	Fallback  string   `json:"fallback"` // why a local disk was booted instead; empty: it was not
 	Warnings  []string `json:"warnings"`
 	Timeline  []Step   `json:"timeline"`
 }

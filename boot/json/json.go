@@ -15,8 +15,11 @@ import (
 // booleans, numbers, strings, slices, arrays, pointers, structs with `json`
 // tags and no others, and what marshals itself as text; anything else is null. Values must
 // not lead back to themselves.
-func Marshal(v any) []byte {
-	return append(appendValue(nil, reflect.ValueOf(v), "\n"), '\n')
+func Marshal(v any) []byte { return append(Append(nil, v, "\n"), '\n') }
+
+// Append appends v to b; indent is the line break and the tabs before its lines.
+func Append(b []byte, v any, indent string) []byte {
+	return appendValue(b, reflect.ValueOf(v), indent)
 }
 
 // appendValue appends v; indent is the line break and the tabs before it.

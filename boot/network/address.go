@@ -118,7 +118,7 @@ func (n *nic) addRoutes(routes []route, gateway netip.Addr) (netip.Addr, error) 
 			err = n.addRoute(r)
 		}
 		switch {
-		case err != nil && isDefault:
+		case err != nil && isDefault && gateway.IsValid():
 			return netip.Addr{}, err
 		case err != nil: // the server's whim; the root may be reached without
 			n.p.Printf("%v", err)

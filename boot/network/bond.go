@@ -115,9 +115,9 @@ func (h host) ports(ctx context.Context, cfg *Config, b *Bond, p Progress) (port
 		}
 		return missing == "" || len(ports) >= enough, err
 	}
-	if err = await(ctx, p, "a port of "+b.Name, cfg.LinkTimeout, look); err == nil && missing != "" {
+	if err = await(ctx, p, "a port of "+b.Name, cfg.FindTimeout, look); err == nil && missing != "" {
 		enough = len(b.Ports)
-		err = await(ctx, p, "the other ports of "+b.Name, min(portGrace, cfg.LinkTimeout), look)
+		err = await(ctx, p, "the other ports of "+b.Name, min(portGrace, cfg.FindTimeout), look)
 	}
 	switch {
 	case err == nil:
@@ -127,7 +127,7 @@ func (h host) ports(ctx context.Context, cfg *Config, b *Bond, p Progress) (port
 		return ports, nil
 	case errors.Is(err, context.DeadlineExceeded):
 		links, _ := listLinks()
-		return nil, &Error{b.Name, fmt.Sprintf("none of its ports%s appeared within %s; present: %s", missing, seconds(cfg.LinkTimeout), h.describe(links)), err}
+		return nil, &Error{b.Name, fmt.Sprintf("none of its ports%s appeared within %s; present: %s", missing, seconds(cfg.FindTimeout), h.describe(links)), err}
 	}
 	return nil, &Error{b.Name, "its ports cannot be looked for", err}
 }

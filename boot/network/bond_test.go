@@ -98,7 +98,7 @@ func TestBondPortAbsent(t *testing.T) {
 	inNamespace(t, func(t *testing.T, w *world) {
 		bondWorld(t, w)
 		cfg := activeBackup("52:54:00:00:00:99", "near0")
-		cfg.LinkTimeout = 200 * time.Millisecond
+		cfg.FindTimeout = 200 * time.Millisecond
 		if res := w.mustUp(cfg); !slices.Equal(res.Ports, []string{"near0"}) || !w.log.said("bond0 goes without 52:54:00:00:00:99") {
 			t.Errorf("result %+v, lines %q", res, w.log.lines)
 		}
@@ -108,7 +108,7 @@ func TestBondPortAbsent(t *testing.T) {
 func TestBondWithoutPorts(t *testing.T) {
 	inNamespace(t, func(t *testing.T, w *world) {
 		cfg := activeBackup("eth7", "eth8")
-		cfg.LinkTimeout = 50 * time.Millisecond
+		cfg.FindTimeout = 50 * time.Millisecond
 		_, err := w.up(cfg)
 		if err == nil || !strings.Contains(err.Error(), "bond0: none of its ports eth7 eth8 appeared within 0 s; present: near0") {
 			t.Errorf("error %v", err)

@@ -33,10 +33,9 @@ func (n *nic) dhcp4(ctx context.Context, retransmit time.Duration, cfg Config) (
 	case err == nil:
 		return a, nil
 	case limit.Err() != nil && ctx.Err() == nil:
-		return nil, n.fail(err, "no address by DHCP within %s (%s); check that a DHCP server serves this network",
-			seconds(cfg.DHCPTimeout), d.heard())
+		return nil, n.fail(err, "no address by DHCP within %s (%s)%s", seconds(cfg.DHCPTimeout), d.heard(), d.hint())
 	case ctx.Err() != nil:
-		return nil, n.fail(err, "no address by DHCP after %s (%s)", seconds(time.Since(d.start)), d.heard())
+		return nil, n.fail(err, "no address by DHCP after %s (%s)%s", seconds(time.Since(d.start)), d.heard(), d.hint())
 	default:
 		return nil, n.fail(err, "cannot ask for an address by DHCP")
 	}
@@ -55,10 +54,21 @@ type dhcp4 struct {
 
 // heard says for a person what came from servers.
 func (d *dhcp4) heard() string {
-	if d.offers == 0 && d.ignored == 0 {
+	if d.offers+d.ignored+d.naks == 0 {
 		return "no server answered"
 	}
-	return fmt.Sprintf("%d offers taken up, %d refused by the server, %d messages ignored", d.offers, d.naks, d.ignored)
+	return fmt.Sprintf("%d offers taken up, %d requests refused by the server, %d messages ignored", d.offers, d.naks, d.ignored)
+}
+
+// hint says what to check when there is no address.
+func (d *dhcp4) hint() string {
+	switch {
+	case d.naks > 0:
+		return "; check the server's log for why it refuses"
+	case d.offers+d.ignored > 0:
+		return "; check what the server gives, which the lines above tell"
+	}
+	return "; check that a DHCP server serves this network and MAC " + d.mac.String()
 }
 
 // lease goes from DISCOVER to ACK, and starts again where a server refuses its

@@ -72,15 +72,26 @@ func TestDHCPClientIdentifier(t *testing.T) {
 // Static values join what DHCP says; MTU and gateway replace it.
 func TestDHCPAndStatic(t *testing.T) {
 	inNamespace(t, func(t *testing.T, w *world) {
-		w.dnsmasq(dhcpRange, "--dhcp-host=52:54:00:00:00:01,10.9.0.55", "--dhcp-option=option:mtu,1420", "--dhcp-option=option:router,10.9.0.1")
+		w.dnsmasq(dhcpRange, "--dhcp-host=52:54:00:00:00:01,10.9.0.55", "--dhcp-option=option:mtu,1420", "--dhcp-option=option:router,10.9.0.1", "--dhcp-option=option:dns-server,10.9.0.3")
 		res := w.mustUp(Config{Name: "near0", DHCP: true, Address: []netip.Prefix{prefix("10.9.3.3/24")},
-			Gateway: addr("10.9.0.7"), MTU: 1440, Hostname: "mine"})
+			Gateway: addr("10.9.0.7"), MTU: 1440, Hostname: "mine", DNS: []netip.Addr{addr("10.9.0.53")}})
 		if d := cmp.Diff(state{Up: true, MTU: 1440, Addresses: []string{"10.9.0.55/24", "10.9.3.3/24"},
 			Routes: []string{"default via 10.9.0.7", "10.9.0.0/24", "10.9.3.0/24"}}, w.state()); d != "" {
 			t.Errorf("NIC (-want +got):\n%s", d)
 		}
-		if res.Gateway != addr("10.9.0.7") || res.MTU != 1440 || res.Hostname != "mine" {
+		if res.Gateway != addr("10.9.0.7") || res.MTU != 1440 || res.Hostname != "mine" || !slices.Equal(res.DNS, []netip.Addr{addr("10.9.0.53"), addr("10.9.0.3")}) {
 			t.Errorf("result %+v", res)
+		}
+	})
+}
+
+// Only its own name servers count.
+func TestDHCPNoPeerDNS(t *testing.T) {
+	inNamespace(t, func(t *testing.T, w *world) {
+		w.dnsmasq(dhcpRange, "--dhcp-option=option:dns-server,10.9.0.3")
+		own := []netip.Addr{addr("10.9.0.53")}
+		if res := w.mustUp(Config{Name: "near0", DHCP: true, DNS: own, NoPeerDNS: true}); !slices.Equal(res.DNS, own) {
+			t.Errorf("servers %v", res.DNS)
 		}
 	})
 }

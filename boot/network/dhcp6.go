@@ -94,13 +94,14 @@ func (d *dhcp6) address(ctx context.Context, limit time.Duration) (*answer6, err
 	case d.ignored > 0:
 		heard = fmt.Sprintf("%d messages ignored", d.ignored)
 	}
+	hint := "; check that a DHCPv6 server serves this network, and the client " + net.HardwareAddr(d.client.duid).String()
 	switch {
 	case err == nil:
 		return a, nil
 	case bound.Err() != nil && ctx.Err() == nil:
-		return nil, d.fail(err, "no address by DHCPv6 within %s (%s); check that a DHCPv6 server serves this network", seconds(limit), heard)
+		return nil, d.fail(err, "no address by DHCPv6 within %s (%s)%s", seconds(limit), heard, hint)
 	case ctx.Err() != nil:
-		return nil, d.fail(err, "no address by DHCPv6 after %s (%s)", seconds(time.Since(d.start)), heard)
+		return nil, d.fail(err, "no address by DHCPv6 after %s (%s)%s", seconds(time.Since(d.start)), heard, hint)
 	default:
 		return nil, d.fail(err, "no address by DHCPv6")
 	}

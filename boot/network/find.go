@@ -19,7 +19,7 @@ func (h host) find(ctx context.Context, cfg *Config, p Progress) (*link, error) 
 	var found *link
 	var present []*link
 	start := time.Now()
-	err := await(ctx, p, who, cfg.LinkTimeout, func() (bool, error) {
+	err := await(ctx, p, who, cfg.FindTimeout, func() (bool, error) {
 		var err error
 		if present, err = listLinks(); err != nil {
 			return false, err
@@ -40,7 +40,7 @@ func (h host) find(ctx context.Context, cfg *Config, p Progress) (*link, error) 
 	case refused:
 		return nil, err
 	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-		return nil, &Error{who, fmt.Sprintf("did not appear within %s; present: %s", seconds(cfg.LinkTimeout), h.describe(present)), err}
+		return nil, &Error{who, fmt.Sprintf("did not appear within %s; present: %s", seconds(cfg.FindTimeout), h.describe(present)), err}
 	case ctx.Err() != nil:
 		return nil, &Error{who, fmt.Sprintf("not there after %s; present: %s", seconds(time.Since(start)), h.describe(present)), err}
 	default:

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -45,10 +46,10 @@ func (cfg *Config) spares(version int) bool {
 // only for now: restore ends that.
 func (h *host) prepare6(n *nic, cfg *Config) (restore func(), err error) {
 	restore = func() {}
-	local := n.localPeer(cfg)
-	if !cfg.auto6() && !local && !slices.ContainsFunc(cfg.Address, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
+	if !cfg.uses6(n) {
 		return restore, nil
 	}
+	local := n.localPeer(cfg)
 	dir := path.Join(h.procfs, "sys/net/ipv6/conf", n.name)
 	if _, err := os.Stat(dir); err != nil && cfg.Load != nil {
 		_ = cfg.Load("ipv6") // if there is none still, that shows below
@@ -88,6 +89,11 @@ func (h *host) prepare6(n *nic, cfg *Config) (restore func(), err error) {
 		}
 	}
 	return restore, nil
+}
+
+// uses6 says whether the NIC needs IPv6.
+func (cfg *Config) uses6(n *nic) bool {
+	return cfg.auto6() || n.localPeer(cfg) || slices.ContainsFunc(cfg.Address, func(p netip.Prefix) bool { return p.Addr().Is6() })
 }
 
 // localPeer says whether the NIC's link-local address is needed.
@@ -231,7 +237,7 @@ func (w *watch6) advertisement(ctx context.Context, cfg *Config, limit time.Dura
 	case len(s.linkLocal((*address).sends)) == 0:
 		return nil, w.fail(err, "no link-local IPv6 address after %s; check the kernel log", seconds(time.Since(start)))
 	}
-	return nil, w.fail(err, "no IPv6 address by router advertisements after %s%s; check that a router advertises an autonomous prefix, or DHCPv6, on this network",
+	return nil, w.fail(err, "no IPv6 address by router advertisements after %s%s; check that a router advertises an autonomous prefix of 64 bits, or DHCPv6, on this network",
 		seconds(time.Since(start)), w.router(s))
 }
 
@@ -299,7 +305,7 @@ func (w *watch6) information(ctx context.Context, res *Result) {
 	if err == nil {
 		defer d.Close()
 		var a *answer6
-		if a, err = d.information(ctx, 1); err == nil {
+		if a, err = d.information(ctx, 2); err == nil {
 			w.lease6(res, d.client, a)
 			return
 		}
@@ -356,7 +362,7 @@ func (w *watch6) checked(ctx context.Context, cfg *Config, pick func(*address) b
 	if _, failed := errors.AsType[*Error](err); err == nil || failed {
 		return s, err
 	}
-	return nil, w.fail(err, "no IPv6 address passed duplicate address detection within %s", seconds(limit))
+	return nil, w.fail(err, "no IPv6 address passed duplicate address detection within %s; check what the routers advertise, and the kernel log", seconds(limit))
 }
 
 // duplicateError says that another machine has the address.
@@ -369,7 +375,8 @@ func (w *watch6) inUse(a netip.Addr) error {
 }
 
 // routed waits for the routes of router advertisements where a portal needs
-// one, and not for longer than it takes to know that there are no routers.
+// one, if nobody says how long for as long as it takes to know that there are no
+// routers.
 func (w *watch6) routed(ctx context.Context, cfg *Config, s *state6, limit time.Duration) (*state6, error) {
 	var peers []netip.Addr
 	for _, a := range cfg.Peers {
@@ -377,12 +384,12 @@ func (w *watch6) routed(ctx context.Context, cfg *Config, s *state6, limit time.
 			peers = append(peers, a)
 		}
 	}
-	now, err := w.await(ctx, "route on "+w.name, min(limit, w.host.noRouters()), func(s *state6) (bool, error) { return w.reaches(peers), nil })
+	now, err := w.await(ctx, "route on "+w.name, cmp.Or(cfg.RouteTimeout, min(limit, w.host.noRouters())), func(s *state6) (bool, error) { return w.reaches(peers), nil })
 	switch {
 	case err == nil:
 		return now, nil
 	case ctx.Err() != nil:
-		return nil, w.fail(err, "no route to %s", peers[0])
+		return nil, w.fail(err, "no route to %s; check that a router advertises itself", peers[0])
 	}
 	return s, nil
 }

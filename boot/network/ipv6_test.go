@@ -65,6 +65,7 @@ func TestRouterSaysOther(t *testing.T) {
 	inNamespace(t, func(t *testing.T, w *world) {
 		w.dnsmasq("--enable-ra", "--dhcp-range=fd09::,ra-stateless,64", "--dhcp-option=option6:domain-search,example.org",
 			"--dhcp-option=option6:59,iscsi:[fd09::1]::::iqn.2026-01.org.example:root")
+		w.host.retransmit = time.Second // a slow answer is one too
 		res := w.mustUp(Config{Name: "near0", RA: true})
 		if l := res.Lease6; l == nil || l.Domain != "example.org" || l.Address.IsValid() || l.BootFileURL != "iscsi:[fd09::1]::::iqn.2026-01.org.example:root" {
 			t.Errorf("lease %+v", l)
@@ -242,7 +243,11 @@ func TestDuplicateAddress(t *testing.T) {
 				w.farAddress(theirs)
 				w.router(advertisement(0, 1800, "fd09::/64"))
 				before := w.state()
-				_, err := w.up(Config{Name: "near0", RA: true})
+				// Where the address of the prefix is free it may be used without the other.
+				_, err := w.up(Config{Name: "near0", RA: theirs == slaac, LinkLocal: theirs != slaac})
+				if err == nil && w.address(theirs).Flags&unix.IFA_F_DADFAILED == 0 {
+					t.Skip("the kernel did not see it: far0 does not answer for some time after its carrier came")
+				}
 				if err == nil || !strings.Contains(err.Error(), theirs+" is in use by another machine") {
 					t.Errorf("error %v", err)
 				}
@@ -492,7 +497,7 @@ func (w *world) router(ra []byte) {
 	w.check(err)
 	w.serve(conn, func(b []byte, _ net.Addr) {
 		if b[0] == 133 {
-			if _, err := conn.WriteTo(ra, &net.IPAddr{IP: net.IPv6linklocalallnodes, Zone: "far0"}); err != nil {
+			if _, err := conn.WriteTo(ra, &net.IPAddr{IP: net.IPv6linklocalallnodes, Zone: "far0"}); err != nil && !errors.Is(err, net.ErrClosed) { // the test may be over
 				w.t.Errorf("advertisement: %v", err)
 			}
 		}
@@ -517,7 +522,7 @@ func (w *world) server6(answer func(m *dhcpv6.Message) []*dhcpv6.Message) {
 			return
 		}
 		for _, a := range answer(m) {
-			if _, err := conn.WriteTo(a.ToBytes(), from); err != nil {
+			if _, err := conn.WriteTo(a.ToBytes(), from); err != nil && !errors.Is(err, net.ErrClosed) {
 				w.t.Errorf("answer: %v", err)
 			}
 		}

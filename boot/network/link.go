@@ -85,12 +85,13 @@ func (n *nic) setMAC(mac net.HardwareAddr) error {
 
 // leasedMTU sets the MTU that DHCP gave; 0 is none. A NIC that cannot have it
 // keeps its own, and so it does for 576 and less, which servers give that mean
-// the least datagram that every host must take (RFC 2132, 5.1 and RFC 791, 3.1).
-func (n *nic) leasedMTU(ctx context.Context, mtu int, limit time.Duration) error {
+// the least datagram that every host must take (RFC 2132, 5.1 and RFC 791, 3.1),
+// and where it needs IPv6 for what the kernel does not do that with (RFC 8200, 5).
+func (n *nic) leasedMTU(ctx context.Context, mtu int, cfg *Config) error {
 	if mtu == 0 || mtu == n.mtu {
 		return nil
 	}
-	if mtu <= 576 {
+	if mtu <= 576 || mtu < 1280 && cfg.uses6(n) {
 		n.p.Printf("%s keeps MTU %d: the %d that DHCP says is too small to be meant", n.name, n.mtu, mtu)
 		return nil
 	}
@@ -98,7 +99,7 @@ func (n *nic) leasedMTU(ctx context.Context, mtu int, limit time.Duration) error
 		n.p.Printf("%s keeps MTU %d: it cannot have the %d that DHCP says: %v", n.name, n.mtu, mtu, err)
 		return nil
 	}
-	return n.awaitCarrier(ctx, limit)
+	return n.awaitCarrier(ctx, cfg)
 }
 
 func (n *nic) setMTU(mtu int) error {
@@ -120,8 +121,8 @@ func (n *nic) setMTU(mtu int) error {
 }
 
 // awaitCarrier waits until the link can carry packets.
-func (n *nic) awaitCarrier(ctx context.Context, limit time.Duration) error {
-	start := time.Now()
+func (n *nic) awaitCarrier(ctx context.Context, cfg *Config) error {
+	start, limit := time.Now(), orMinute(ctx, cfg.LinkTimeout)
 	err := await(ctx, n.p, "link on "+n.name, limit, func() (bool, error) {
 		l, err := getLink(n.index)
 		if err != nil {

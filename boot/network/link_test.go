@@ -140,7 +140,7 @@ func TestDeviceComesLate(t *testing.T) {
 func TestDeviceAbsent(t *testing.T) {
 	inNamespace(t, func(t *testing.T, w *world) {
 		for _, cfg := range []Config{{Name: "eth7"}, {MAC: must(net.ParseMAC("52:54:00:00:00:99"))}} {
-			cfg.LinkTimeout = 50 * time.Millisecond
+			cfg.FindTimeout = 50 * time.Millisecond
 			_, err := w.up(cfg)
 			if !errors.Is(err, context.DeadlineExceeded) ||
 				!strings.Contains(err.Error(), "did not appear within 0 s; present: near0 52:54:00:00:00:01 (virtio_net)") {
@@ -157,7 +157,7 @@ func TestBridgeAndItsPort(t *testing.T) {
 		attrs.Name = "br0"
 		w.check(netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}))
 		w.check(netlink.LinkSetMaster(must(netlink.LinkByName("near0")), must(netlink.LinkByName("br0"))))
-		_, err := w.up(Config{MAC: must(net.ParseMAC("52:54:00:00:00:01")), LinkTimeout: 50 * time.Millisecond})
+		_, err := w.up(Config{MAC: must(net.ParseMAC("52:54:00:00:00:01")), FindTimeout: 50 * time.Millisecond})
 		if err == nil || !strings.Contains(err.Error(), "near0 52:54:00:00:00:01 (virtio_net), part of br0") {
 			t.Errorf("error %v", err)
 		}

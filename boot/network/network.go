@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,22 +42,26 @@ type Config struct {
 	DHCP6     bool // DHCPv6; with RA only where that gives no address
 	LinkLocal bool // the IPv6 link-local address is enough
 
-	Address  []netip.Prefix // static, IPv4 or IPv6
-	Gateway  netip.Addr     // instead of the DHCP server's
-	Peers    []netip.Addr   // the portals: each gets a host route when nothing else leads to it
-	Routes   []Route        // more of them; those whose gateway is not on this link are left out
-	Narrow   bool           // no default route: the gateway serves the peers alone, each by a host route
-	Loose    bool           // another NIC is in the same subnet: each answers for its own address, and the peers go by this one
-	MTU      int            // 0: as it is, or as DHCP says
-	Hostname string         // sent in DHCP
+	Address   []netip.Prefix // static, IPv4 or IPv6
+	Gateway   netip.Addr     // instead of the DHCP server's
+	Peers     []netip.Addr   // the portals: each gets a host route when nothing else leads to it
+	Routes    []Route        // more of them; those whose gateway is not on this link are left out
+	Narrow    bool           // no default route: the gateway serves the peers alone, each by a host route
+	Loose     bool           // another NIC is in the same subnet: each answers for its own address, and the peers go by this one
+	MTU       int            // 0: as it is, or as DHCP says
+	Hostname  string         // sent in DHCP
+	DNS       []netip.Addr   // its own name servers
+	NoPeerDNS bool           // those that the network names are passed over
 
 	Requested   netip.Addr // the address that DHCP once gave to firmware; not valid: not known
 	VendorClass string     // sent in DHCP, option 60
 
-	LinkTimeout time.Duration // for the device and for the carrier, each; 0: 60 s
-	DHCPTimeout time.Duration // also for DHCPv6; 0: 60 s
-	AutoTimeout time.Duration // for router advertisements; 0: 60 s
-	DADTimeout  time.Duration // for duplicate address detection; 0: 60 s
+	FindTimeout  time.Duration // for the device; 0: 60 s
+	LinkTimeout  time.Duration // for its carrier; 0: 60 s
+	DHCPTimeout  time.Duration // also for DHCPv6; 0: 60 s
+	AutoTimeout  time.Duration // for router advertisements; 0: 60 s
+	DADTimeout   time.Duration // for duplicate address detection; 0: 60 s
+	RouteTimeout time.Duration // for a router's route to a peer, once the address is there; 0: 9 s
 
 	// KeepLink says that a failure leaves the link as it is: up, with its VLAN
 	// and its bond. Who tries again needs that, as a port of a switch that runs
@@ -85,15 +90,15 @@ type Result struct {
 	Below    []Part           // what it stands on: Ports, then Link
 	MTU      int
 	Address  []netip.Prefix
-	Gateway  netip.Addr // of the default route; not valid: none
-	Gateway6 netip.Addr // of router advertisements
-	Routes   []Route    // all of them but the kernel's own; one may stand twice
-	DNS      []netip.Addr
-	DHCP     bool    // its IPv4 address is leased
-	RA       bool    // router advertisements are listened to
-	Hostname string  // as DHCP says, else as in Config
-	Lease    *Lease  // nil without DHCP, and where the NIC had its address already
-	Lease6   *Lease6 // nil without DHCPv6, and so
+	Gateway  netip.Addr   // of the default route; not valid: none
+	Gateway6 netip.Addr   // of router advertisements
+	Routes   []Route      // all of them but the kernel's own; one may stand twice
+	DNS      []netip.Addr // Config's own before those that the network names
+	DHCP     bool         // its IPv4 address is leased
+	RA       bool         // router advertisements are listened to
+	Hostname string       // as DHCP says, else as in Config
+	Lease    *Lease       // nil without DHCP, and where the NIC had its address already
+	Lease6   *Lease6      // nil without DHCPv6, and so
 }
 
 // Part is an interface that a VLAN or a bond stands on.
@@ -111,13 +116,17 @@ type Part struct {
 type Lease struct {
 	Server        netip.Addr
 	Acquired      time.Time     // by this machine's clock, which may be wrong yet
-	Duration      time.Duration // 1<<32 - 1 seconds are for ever
+	Duration      time.Duration // may be Forever
 	Renew, Rebind time.Duration // T1 and T2 (RFC 2131, 4.4.5), from Acquired on
 	ClientID      []byte        // option 61 as it was sent
 	RootPath      string        // option 17
 	InitiatorName string        // option 203
 	Domain        string
 }
+
+// Forever is how long a lease without an end lasts (RFC 2131, 3.3; RFC 8415,
+// 7.7).
+const Forever = (1<<32 - 1) * time.Second
 
 // Progress hears what is going on. Wait is called when a wait begins that a
 // person may notice; done ends it.
@@ -134,11 +143,15 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	msg := e.NIC + ": " + e.Message
-	if e.Err == nil || errors.Is(e.Err, context.DeadlineExceeded) {
-		return msg // Message says how long already
+	what, hint, _ := strings.Cut(e.Message, "; check ")
+	what = e.NIC + ": " + what
+	if e.Err != nil && !errors.Is(e.Err, context.DeadlineExceeded) { // Message says how long already
+		what += ": " + e.Err.Error()
 	}
-	return msg + ": " + e.Err.Error()
+	if hint != "" {
+		what += "; check " + hint
+	}
+	return what
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -179,16 +192,8 @@ type nic struct {
 }
 
 func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err error) {
-	if cfg.LinkTimeout == 0 {
-		cfg.LinkTimeout = time.Minute
-	}
-	if cfg.DHCPTimeout == 0 {
-		cfg.DHCPTimeout = time.Minute
-	}
-	if end, ok := ctx.Deadline(); ok { // what is said of a wait is how long it really may take
-		cfg.LinkTimeout = min(cfg.LinkTimeout, time.Until(end))
-		cfg.DHCPTimeout = min(cfg.DHCPTimeout, time.Until(end))
-	}
+	cfg.FindTimeout = orMinute(ctx, cfg.FindTimeout)
+	cfg.DHCPTimeout = orMinute(ctx, cfg.DHCPTimeout)
 	n, err := h.base(ctx, &cfg, p)
 	defer func() {
 		if err != nil {
@@ -224,8 +229,11 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 	} else if err := n.raise(mac, cfg.MTU); err != nil {
 		return nil, err
 	}
-	if err := n.awaitCarrier(ctx, cfg.LinkTimeout); err != nil {
+	if err := n.awaitCarrier(ctx, &cfg); err != nil {
 		return nil, err
+	}
+	if !kept {
+		p.Printf("%s has its link", n.name)
 	}
 	if cfg.Loose {
 		n.loosen(h.procfs)
@@ -263,6 +271,10 @@ func (h host) up(ctx context.Context, cfg Config, p Progress) (res *Result, err 
 	if n != lowest {
 		res.Link, res.Below = lowest.name, append(res.Below, lowest.part())
 	}
+	if cfg.NoPeerDNS {
+		res.DNS = nil
+	}
+	res.DNS = append(cfg.DNS[:len(cfg.DNS):len(cfg.DNS)], res.DNS...)
 	res.MTU, res.Address, res.Routes = n.mtu, n.addresses, n.routes
 	return res, nil
 }
@@ -283,7 +295,7 @@ func (h host) lease4(ctx context.Context, n *nic, cfg *Config, res *Result) ([]r
 		return nil, err
 	}
 	if cfg.MTU == 0 {
-		if err := n.leasedMTU(ctx, a.mtu, cfg.LinkTimeout); err != nil {
+		if err := n.leasedMTU(ctx, a.mtu, cfg); err != nil {
 			return nil, err
 		}
 	}

@@ -183,8 +183,10 @@ func (r *advertised) add(b []byte) {
 		lifetime := binary.BigEndian.Uint32(b[4:])
 		switch {
 		case lifetime == 0:
-		case b[0] == prefix && length == 32 && b[3]&flagA != 0:
-			r.prefix = true
+		case b[0] == prefix && length == 32 && b[2] == 64 && b[3]&flagA != 0:
+			// Of no other does the kernel make an address that can be used.
+			net, preferred := netip.AddrFrom16([16]byte(b[16:])), binary.BigEndian.Uint32(b[8:])
+			r.prefix = r.prefix || 0 < preferred && preferred <= lifetime && !net.IsLinkLocalUnicast() && !net.IsMulticast()
 		case b[0] == rdnss && len(r.dns) < 8:
 			r.dns = append(r.dns, servers6(b[8:length])...)
 		}

@@ -80,6 +80,7 @@ func parseAddress(m []byte) (a address, err error) {
 	// IPv4 has both attributes and IFA_LOCAL is ours; IPv6 has IFA_ADDRESS.
 	a.index, a.scope, a.flags = int(head.Index), head.Scope, uint32(head.Flags)
 	var local, addr netip.Addr
+	old := false
 	for _, at := range attrs {
 		switch at.Attr.Type {
 		case unix.IFA_LOCAL:
@@ -88,7 +89,12 @@ func parseAddress(m []byte) (a address, err error) {
 			addr, _ = netip.AddrFromSlice(at.Value)
 		case unix.IFA_FLAGS:
 			a.flags = uint32(attrUint32(at.Value))
+		case unix.IFA_CACHEINFO: // its preferred lifetime comes first; the kernel sets the flag a moment later
+			old = attrUint32(at.Value) == 0
 		}
+	}
+	if old {
+		a.flags |= unix.IFA_F_DEPRECATED
 	}
 	if !local.IsValid() {
 		local = addr

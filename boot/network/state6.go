@@ -23,9 +23,10 @@ type state6 struct {
 	onLink    []netip.Prefix // prefixes that are on the link
 }
 
-// checking says that duplicate address detection is not over.
+// checking says that duplicate address detection is not over for an address
+// that could be used then.
 func (a *address) checking() bool {
-	return a.flags&unix.IFA_F_TENTATIVE != 0 && a.flags&unix.IFA_F_DADFAILED == 0
+	return a.flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED|unix.IFA_F_DEPRECATED) == unix.IFA_F_TENTATIVE
 }
 
 func (a *address) duplicate() bool { return a.flags&unix.IFA_F_DADFAILED != 0 }

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rootlun/rootlun/boot"
 	"github.com/rootlun/rootlun/fw"
-	"github.com/rootlun/rootlun/session"
 )
 
 // maxInput is how much of a file that is given is read: a table's offsets have
@@ -85,13 +85,7 @@ func readPlan(s fw.Sources) (*fw.Plan, error) {
 	if errors.Is(err, fw.ErrNothing) {
 		return plan, err
 	}
-	cfg := session.Default()
-	for _, p := range plan.Params {
-		if bad := cfg.Set(p.Name, p.Value); bad != nil {
-			err = errors.Join(err, fmt.Errorf("rd.iscsi.param: %w", bad))
-		}
-	}
-	return plan, err
+	return plan, errors.Join(err, boot.CheckParams(plan))
 }
 
 // sources opens what is to be read. With --ibft or --root another machine is

@@ -25,6 +25,10 @@ usage: rootlun COMMAND [OPTION…]; --help after a command tells more
   rootlun init      boot, as PID 1 of an initramfs (also when called as /init)
   rootlun network   bring up the NICs that lead to the root, and tell the next system
   rootlun login     log in to a target and print its disk
+  rootlun discover  ask a portal for its targets
+  rootlun sessions  print the kernel's iSCSI sessions
+  rootlun rescan    look for new disks of the sessions
+  rootlun logout    end sessions whose disks are not in use
   rootlun show      print what a boot would do, and which source says so
   rootlun check     try what a boot would need, on the machine that runs
   rootlun fw        print what the firmware says, and nothing else
@@ -40,13 +44,17 @@ func main() { os.Exit(dispatch(os.Args, os.Getpid(), os.Stdout, os.Stderr)) }
 // is called by; PID 1 is always init. It returns the exit code.
 func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 	verbs := map[string]verb{
-		"init":    runInit,
-		"network": runNetwork,
-		"login":   runLogin,
-		"show":    runShow,
-		"check":   runCheck,
-		"fw":      runFirmware,
-		"version": printVersion, "--version": printVersion,
+		"init":     runInit,
+		"network":  runNetwork,
+		"login":    runLogin,
+		"discover": runDiscover,
+		"sessions": runSessions,
+		"rescan":   runRescan,
+		"logout":   runLogout,
+		"show":     runShow,
+		"check":    runCheck,
+		"fw":       runFirmware,
+		"version":  printVersion, "--version": printVersion,
 		"help": printUsage, "--help": printUsage, "-h": printUsage,
 	}
 	name, args := path.Base(argv[0]), argv[1:]

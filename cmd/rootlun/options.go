@@ -29,14 +29,18 @@ var errHelp = errors.New("help is asked for")
 
 // read reads a verb's arguments. After --help or a mistake, of which it tells
 // the user, ok is false and code is the exit code.
-func (c command) read(args []string, stdout, stderr io.Writer) (code int, ok bool) {
+func (c *command) read(args []string, stdout, stderr io.Writer) (code int, ok bool) {
 	switch err := c.parse(args); err {
 	case nil:
 		return 0, true
 	case errHelp:
 		fmt.Fprint(stdout, c.usage)
 		for _, o := range append(c.options, option{name: "help", help: "print this"}) {
-			fmt.Fprintf(stdout, "  %-24s  %s\n", strings.TrimSpace("--"+o.name+" "+o.value), o.help)
+			dashes := "--"
+			if len(o.name) == 1 {
+				dashes = "-"
+			}
+			fmt.Fprintf(stdout, "  %-24s  %s\n", strings.TrimSpace(dashes+o.name+" "+o.value), o.help)
 		}
 		return 0, false
 	default:
@@ -45,7 +49,7 @@ func (c command) read(args []string, stdout, stderr io.Writer) (code int, ok boo
 }
 
 // fail prints an error in one line and returns the exit code; 2 is wrong usage.
-func (c command) fail(stderr io.Writer, code int, err error) int {
+func (c *command) fail(stderr io.Writer, code int, err error) int {
 	fmt.Fprintf(stderr, "rootlun %s: %v\n", c.name, err)
 	if code == 2 {
 		fmt.Fprintf(stderr, "rootlun %s --help tells more\n", c.name)
@@ -53,9 +57,10 @@ func (c command) fail(stderr io.Writer, code int, err error) int {
 	return code
 }
 
-// parse takes --name VALUE and --name=VALUE, one dash as well as two; after --
-// nothing is an option. Its own errors show no value, as it may be a secret.
-func (c command) parse(args []string) error {
+// parse takes --name VALUE and --name=VALUE, one dash as well as two, and -P3 as
+// iscsiadm does; after -- nothing is an option. Its own errors show no value, as
+// it may be a secret.
+func (c *command) parse(args []string) error {
 	given := map[string]bool{}
 	for n, onlyArgs := 0, false; n < len(args); n++ {
 		word := args[n]
@@ -70,6 +75,9 @@ func (c command) parse(args []string) error {
 				return err
 			}
 			continue
+		}
+		if len(word) == 3 && word[:2] == "-P" {
+			word = "-P=" + word[2:]
 		}
 		name, value, joined := strings.Cut(strings.TrimPrefix(word[1:], "-"), "=")
 		i := slices.IndexFunc(c.options, func(o option) bool { return o.name == name })

@@ -19,8 +19,8 @@ type values struct {
 	Args   []string
 }
 
-func testCommand(v *values) command {
-	return command{
+func testCommand(v *values) *command {
+	return &command{
 		name:  "test",
 		usage: "usage: test\n\n",
 		options: []option{
@@ -96,7 +96,7 @@ func TestOptions(t *testing.T) {
 func TestCommand(t *testing.T) {
 	const help = "usage: test\n\n" +
 		"  --name NAME               a name\n" +
-		"  --n N                     a number\n" +
+		"  -n N                      a number\n" +
 		"  --wait TIME               a time\n" +
 		"  --quiet                   a switch\n" +
 		"  --param P                 may be repeated\n" +

@@ -176,6 +176,7 @@ func (p *page) plan(plan *fw.Plan, showSecrets bool) {
 	if plan.Failure.Timeout > 0 {
 		p.row("gives up", fmt.Sprintf("after %d s", plan.Failure.Timeout), "rd.rootlun.timeout=")
 	}
+	p.row("fallback", plan.Failure.Fallback, "rd.rootlun.fallback=")
 	p.row("on failure", plan.Failure.Action, "rd.emergency=")
 }
 
@@ -212,7 +213,7 @@ func (p *page) nic(index int, n *fw.NIC) {
 }
 
 func (p *page) target(index, nic int, t *fw.Target, showSecrets bool) {
-	p.row(fmt.Sprintf("target %d", index), words(t.Name, flags(t.Index, t.Valid, t.Boot)), t.From)
+	p.row(fmt.Sprintf("target %d", index), words(t.Title(), flags(t.Index, t.Valid, t.Boot)), t.From)
 	p.row("  portal", t.Portal(), t.From)
 	p.row("  LUN", fmt.Sprint(t.LUN.Uint64()), t.From)
 	if nic >= 0 {

@@ -121,7 +121,9 @@ type routeJSON struct {
 type failureJSON struct {
 	Action  string `json:"action"`
 	Panic   int    `json:"panic"`
-	Timeout int    `json:"timeout"` // seconds
+	Timeout int    `json:"timeout"` // seconds; 0: none
+
+	Fallback string `json:"fallback"`
 }
 
 // timeoutsJSON is in seconds; 0 where none is given.

@@ -5,8 +5,12 @@
 //     Debian's initramfs-tools with open-iscsi;
 //   - network: from a NIC that is down, and from one that is up, to its address by
 //     DHCP (in `rootlun network`, once the plan is read), against klibc's
-//     ipconfig, whose first request of a NIC that was down is lost;
-//   - login: from the start of `rootlun login` to the disk, against iscsistart.
+//     ipconfig, whose first request of a NIC that was down is lost; the former
+//     is parted at the moment when the link has its carrier;
+//   - login: from the start of `rootlun login` to the disk, against iscsistart;
+//   - paths: eight targets against one, and a dead path of two against none, both
+//     in rootlun alone;
+//   - slope: logins to a target whose answers come later and later.
 //
 // The times are the guest's own. It ends with code 1 when a ratio is over the
 // budget.
@@ -36,13 +40,22 @@ const (
 	budget    = 0.2 // of the peer's time
 	limit     = 5 * time.Minute
 
-	upBudget = 2 // both wait for the same server, and for little else
+	upBudget   = 2  // both wait for the same server, and for little else
+	restBudget = 20 // ms beyond the protocol's round trips
 )
 
 func main() {
 	rounds := flag.Int("rounds", 5, "how often each is measured")
 	peerOnly := flag.Bool("peer", false, "measure the peers alone")
+	initiators := flag.Int("storm", 0, "have so many initiators log in at once, and measure nothing else")
 	flag.Parse()
+	if *initiators > 0 {
+		if err := storms(context.Background(), *initiators); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := bench(context.Background(), *rounds, *peerOnly); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -72,7 +85,7 @@ func bench(ctx context.Context, rounds int, peerOnly bool) error {
 	if err != nil {
 		return fmt.Errorf("boot: %w", err)
 	}
-	down, up, err := measureNetwork(ctx, lab, dir, own, rounds)
+	down, carrier, up, err := measureNetwork(ctx, lab, dir, own, rounds)
 	if err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
@@ -80,15 +93,45 @@ func bench(ctx context.Context, rounds int, peerOnly bool) error {
 	if err != nil {
 		return fmt.Errorf("login: %w", err)
 	}
+	var many, late, dead sample
+	var open, chap trips
+	if !peerOnly {
+		if many, late, dead, err = measurePaths(ctx, lab, dir, own, rounds); err != nil {
+			return fmt.Errorf("paths: %w", err)
+		}
+		if open, chap, err = measureSlope(ctx, lab, dir, rounds); err != nil {
+			return fmt.Errorf("slope: %w", err)
+		}
+	}
 	fmt.Printf("\nmedians of %d rounds, in ms of the guest's clock (QEMU, %s)\n", rounds, lab.Accel)
 	fmt.Printf("%-44s %9s %9s %7s %7s\n", "", "rootlun", "peer", "ratio", "budget")
-	return errors.Join(
+	err = errors.Join(
 		compare("/init to the root's init; initramfs-tools", boot, peerOnly, budget),
 		compare("link to address by DHCP; klibc's ipconfig", down, peerOnly, budget),
+		compareRest(down, carrier, up, peerOnly),
 		compare("the same, when its link is up already", up, peerOnly, upBudget),
 		compare("login to the disk; iscsistart", login, peerOnly, budget))
+	if peerOnly {
+		return err
+	}
+	fmt.Printf("\n%-44s %9s %9s\n", "", "rootlun", "itself")
+	err = errors.Join(err,
+		compare(fmt.Sprintf("address to the disks of %d targets; of one", manyTargets), many, false, 0),
+		compare(fmt.Sprintf("the same, when answers take %d ms", lateness.Milliseconds()), late, false, manyBudget),
+		compare("/init to the root, a path dead; both alive", dead, false, deadBudget))
+	fmt.Printf("\n%-44s", "with the target's answers later by")
+	for _, delay := range delays {
+		fmt.Printf(" %3d ms", delay.Milliseconds())
+	}
+	fmt.Printf(" %10s %6s\n", "trips", "want")
+	return errors.Join(err,
+		slope("login, no authentication", open.login, 1),
+		slope("login, CHAP", chap.login, 4),
+		slope("login and disk, no authentication", open.disk, 0),
+		slope("login and disk, CHAP", chap.disk, 0))
 }
 
+// compare prints a row; a budget of 0 is none.
 func compare(what string, s sample, peerOnly bool, budget float64) error {
 	peer := median(s.peer)
 	if peerOnly {
@@ -96,9 +139,35 @@ func compare(what string, s sample, peerOnly bool, budget float64) error {
 		return nil
 	}
 	own := median(s.own)
-	fmt.Printf("%-44s %9.0f %9.0f %7.3f %7.3f\n", what, own, peer, own/peer, budget)
+	fmt.Printf("%-44s %9.0f %9.0f %7.3f", what, own, peer, own/peer)
+	if budget == 0 {
+		fmt.Println("       -")
+		return nil
+	}
+	fmt.Printf(" %7.3f\n", budget)
 	if own/peer > budget {
 		return fmt.Errorf("%s: %.3f of the peer's time is over the budget of %.3f", what, own/peer, budget)
+	}
+	return nil
+}
+
+// compareRest parts the time from link to address: until the link has its
+// carrier, and the protocol after that. What its round trips take says the peer
+// that asks when the link is up, give or take its own time. The fastest rounds
+// are compared, as a busy machine only adds.
+func compareRest(down, carrier, up sample, peerOnly bool) error {
+	if peerOnly {
+		return nil
+	}
+	var rest []float64
+	for i := range down.own {
+		rest = append(rest, down.own[i]-carrier.own[i])
+	}
+	fmt.Printf("%-44s %9.0f\n", "  of that, until the NIC has its carrier", median(carrier.own))
+	fastest, peer := slices.Min(rest), slices.Min(up.peer)
+	fmt.Printf("%-44s %9.0f %9.0f %7s %4.0f ms\n", "  and from then on at best; ipconfig, link up", fastest, peer, "", peer+restBudget)
+	if fastest > peer+restBudget {
+		return fmt.Errorf("from carrier to address: %.0f ms are over the budget of %.0f ms", fastest, peer+restBudget)
 	}
 	return nil
 }
@@ -171,14 +240,14 @@ var networkInit []byte
 
 // measureNetwork brings the same NIC up by each, round after round in one machine,
 // from a link that is down and from one that is up.
-func measureNetwork(ctx context.Context, lab *qemutests.Lab, dir, own string, rounds int) (down, up sample, err error) {
+func measureNetwork(ctx context.Context, lab *qemutests.Lab, dir, own string, rounds int) (down, carrier, up sample, err error) {
 	stopwatch := filepath.Join(dir, "stopwatch")
 	if err := lab.Compile(ctx, stopwatch, "./qemu-tests/guest/stopwatch"); err != nil {
-		return down, up, err
+		return down, carrier, up, err
 	}
 	libraries, err := filepath.Glob(filepath.Join(lab.Cache, "libklibc", "lib", "klibc-*.so"))
 	if err != nil || len(libraries) != 1 {
-		return down, up, fmt.Errorf("klibc's library: %q, %w", libraries, err)
+		return down, carrier, up, fmt.Errorf("klibc's library: %q, %w", libraries, err)
 	}
 	files := []initramfs.File{
 		{Source: stopwatch, Destination: "/bin/stopwatch"},
@@ -190,7 +259,7 @@ func measureNetwork(ctx context.Context, lab *qemutests.Lab, dir, own string, ro
 	}
 	image, err := lab.MakeGuest(dir, networkInit, []string{"virtio_pci", "virtio_net", "af_packet"}, files...)
 	if err != nil {
-		return down, up, err
+		return down, carrier, up, err
 	}
 	console, err := run(ctx, lab, qemutests.Machine{
 		Dir: dir, Kernel: lab.Kernel, Initrd: image,
@@ -198,7 +267,7 @@ func measureNetwork(ctx context.Context, lab *qemutests.Lab, dir, own string, ro
 			fmt.Sprint("bench.rounds=", rounds)},
 	})
 	if err != nil {
-		return down, up, err
+		return down, carrier, up, err
 	}
 	for link, s := range map[string]*sample{"down": &down, "up": &up} {
 		s.peer, err = find(console, `network: `+link+` ipconfig[^@]*?stopwatch: end ([0-9.]+)`)
@@ -206,15 +275,20 @@ func measureNetwork(ctx context.Context, lab *qemutests.Lab, dir, own string, ro
 			plan, err1 := find(console, `network: `+link+` rootlun[^@]*?([0-9.]+) s  plan: target`)
 			s.own, err = find(console, `network: `+link+` rootlun[^@]*?([0-9.]+) s  network: eth0`)
 			err = errors.Join(err, err1)
-			for i := range min(len(plan), len(s.own)) {
+			has, err2 := find(console, `network: `+link+` rootlun[^@]*?([0-9.]+) s  eth0 has its link`)
+			err = errors.Join(err, err2)
+			for i := range min(len(plan), len(has), len(s.own)) {
 				s.own[i] = 1000 * (s.own[i] - plan[i])
+				if link == "down" {
+					carrier.own = append(carrier.own, 1000*(has[i]-plan[i]))
+				}
 			}
 		}
 		if err != nil || len(s.peer) != rounds || own != "" && len(s.own) != rounds {
-			return down, up, fmt.Errorf("not every round was measured: %w; the console's log:\n%s", err, console)
+			return down, carrier, up, fmt.Errorf("not every round was measured: %w; the console's log:\n%s", err, console)
 		}
 	}
-	return down, up, nil
+	return down, carrier, up, nil
 }
 
 //go:embed login-init

@@ -75,6 +75,13 @@ func (s Sysfs) ConnAttr(sid, cid uint32, name string) (string, error) {
 	return readAttr(s.path("class/iscsi_connection", fmt.Sprintf("connection%d:%d", sid, cid), name))
 }
 
+// Attr reads an attribute by its path below sysfs. What was never set, or is not
+// there, is "".
+func (s Sysfs) Attr(path string) string {
+	text, _ := readAttr(s.path(path))
+	return text
+}
+
 // HostNo returns the number of a session's SCSI host.
 func (s Sysfs) HostNo(sid uint32) (uint32, error) {
 	dir, err := Resolve(s.session(sid, "device"))
@@ -162,6 +169,25 @@ func (s Sysfs) Unit(sid, hostNo, target uint32, lun uint64) (Unit, error) {
 	return u, nil
 }
 
+// UnitDir returns the folder of a unit below sysfs, with a slash behind it.
+func UnitDir(hostNo, target uint32, lun uint64) string {
+	return fmt.Sprintf("class/scsi_device/%d:0:%d:%d/device/", hostNo, target, lun)
+}
+
+// Rescan has the kernel read the data of the unit in a folder anew, such as its
+// size. It returns when the unit has answered.
+func (s Sysfs) Rescan(dir string) error { return writeAttr(s.path(dir, "rescan"), "1") }
+
+// Disk returns the name of the block device of the unit in a folder, "" when it
+// has none.
+func (s Sysfs) Disk(dir string) string {
+	names, _ := readNames(s.path(dir, "block"))
+	if len(names) == 0 {
+		return ""
+	}
+	return clean(names[0])
+}
+
 // LUNs returns the numbers of a session's units that the kernel knows, in their
 // order.
 func (s Sysfs) LUNs(sid, hostNo, target uint32) ([]uint64, error) {
@@ -210,11 +236,22 @@ func (s Sysfs) BlockSize(name string) (uint64, error) {
 	return sectors * 512, nil // whatever the device's own block size is
 }
 
+// clean replaces what could forge a line or drive a terminal.
+func clean(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c < ' ' || c == 0x7f {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}
+
 // readAttr reads a text without the white space around it. The class prints
 // what was never set as "(null)" or "<NULL>".
 func readAttr(path string) (string, error) {
 	b, err := readFile(path)
-	text := strings.TrimSpace(string(b))
+	text := clean(strings.TrimSpace(string(b)))
 	if text == "(null)" || text == "<NULL>" {
 		text = ""
 	}

@@ -126,6 +126,29 @@ func TestUnit(t *testing.T) {
 	}
 }
 
+// What is below sysfs is read as it is, in one line, and without what drives a
+// terminal.
+func TestAttr(t *testing.T) {
+	s := newSysfs(t)
+	unit := UnitDir(3, 0, 1)
+	if diff := cmp.Diff("class/scsi_device/3:0:0:1/device/", unit); diff != "" {
+		t.Error(diff)
+	}
+	for name, text := range map[string]string{"state": " run\nning\x1b[2J\x7f\n", "block/sd\x1ba/size": "1"} {
+		path := filepath.Join(s.path(unit), name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := []string{s.Attr(unit + "state"), s.Attr(unit + "none"), s.Attr("class/iscsi_session/session7/username"), s.Disk(unit), s.Disk(UnitDir(3, 0, 9))}
+	if diff := cmp.Diff([]string{"run?ning?[2J?", "", "", "sd?a", ""}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestSysfsWrites(t *testing.T) {
 	s := newSysfs(t)
 	for d, want := range map[time.Duration]string{86400 * time.Second: "86400", -time.Second: "off", 0: "0"} {

@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/rootlun/rootlun/session/login/digest"
 	"github.com/rootlun/rootlun/session/pdu"
 )
@@ -69,21 +67,33 @@ func isAuthKey(key string) bool {
 	return key == "AuthMethod" || strings.HasPrefix(key, "CHAP_")
 }
 
-// chooseAuthMethod offers CHAP and nothing else: a list that ends in None would
-// let anybody in between talk us out of authentication.
+// chooseAuthMethod offers CHAP and, unless it is optional, nothing else: a list
+// that ends in None lets anybody in between talk us out of authentication.
 func (e *engine) chooseAuthMethod(ctx context.Context) error {
-	keys := append(e.names(), pdu.Pair{Key: "AuthMethod", Value: "CHAP"})
+	optional := e.cfg.CHAP.Optional && !e.cfg.CHAP.mutual()
+	offer := "CHAP"
+	if optional {
+		offer = "CHAP,None"
+	}
+	keys := append(e.names(), pdu.Pair{Key: "AuthMethod", Value: offer})
 	if err := e.ask(ctx, keys, false, "AuthMethod"); err != nil {
 		return err
 	}
-	if v := e.auth["AuthMethod"]; v != "CHAP" {
-		return e.authErrorf("the target answered AuthMethod=%.40q to our CHAP; check its authentication settings", v)
+	switch v := e.auth["AuthMethod"]; {
+	case v == "CHAP":
+		return nil
+	case v == "None" && optional:
+		return e.ask(ctx, nil, true) // out of the stage
+	default:
+		return e.authErrorf("the target answered AuthMethod=%.40q to our %s; check its authentication settings", v, offer)
 	}
-	return nil
 }
 
 // chooseAlgorithm offers the digests and receives the target's challenge.
 func (e *engine) chooseAlgorithm(ctx context.Context) error {
+	if e.stage != pdu.Security {
+		return nil // no authentication takes place
+	}
 	known := e.cfg.CHAP.algorithms()
 	list := make([]string, len(known))
 	for i, a := range known {
@@ -105,6 +115,9 @@ func (e *engine) chooseAlgorithm(ctx context.Context) error {
 // authenticate answers the target's challenge and, in mutual CHAP, sends ours
 // and checks what comes back.
 func (e *engine) authenticate(ctx context.Context) error {
+	if e.stage != pdu.Security {
+		return nil
+	}
 	chap := e.cfg.CHAP
 	id, err := parseNumber(e.auth["CHAP_I"])
 	if err != nil || id > 255 {
@@ -124,8 +137,11 @@ func (e *engine) authenticate(ctx context.Context) error {
 	// the digest (RFC 7143, 9.2.1: responses cannot serve both directions).
 	ownID := byte(id) + 1
 	own := make([]byte, len(response))
-	if _, err := unix.Getrandom(own, 0); err != nil { // all of so few bytes: random(7)
+	if _, err := e.random(own, 0); err != nil { // all of so few bytes: random(7)
 		return e.authErrorf("no random challenge: %v", err)
+	}
+	if bytes.Equal(own, challenge) { // RFC 7143, 9.2.1
+		return e.authErrorf("the target's challenge is ours")
 	}
 	keys = append(keys, pdu.Pair{Key: "CHAP_I", Value: strconv.Itoa(int(ownID))}, pdu.Pair{Key: "CHAP_C", Value: encodeBinary(own)})
 	if err := e.ask(ctx, keys, true, "CHAP_N", "CHAP_R"); err != nil {

@@ -2,6 +2,7 @@ package login_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +33,52 @@ func TestChecklistCHAP(t *testing.T) {
 			}
 		}
 		bad[*login.StatusError](t, "0201", noAuth(), func(c *login.Config) { c.CHAP = &login.CHAP{Secret: secret} })
+	})
+	optional := func(c *login.Config) { c.CHAP.Optional = true }
+	none := func(c *login.Config) { c.CHAP = &login.CHAP{Username: "node", Secret: secret, Optional: true} }
+	t.Run("C1 optional authentication", func(t *testing.T) {
+		// The target chooses: what wants no authentication is taken without, ...
+		for _, edit := range []targettest.Script{nil, at(2, func(a *answer) { a.Login.TSIH = 7 })} {
+			if res := good(t, 3, with(noAuth(), edit), none); res.Algorithm != 0 || res.TSIH != 1 {
+				t.Errorf("%+v", res)
+			}
+		}
+		_, target, err := try(t, noAuth(), none)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ms := target.Logins()
+		if got := keysOf(t, ms[0])["AuthMethod"]; got != "CHAP,None" {
+			t.Errorf("AuthMethod=%s", got)
+		}
+		if !ms[1].Transit || len(ms[1].Data) > 0 || ms[2].CSG != pdu.Operational || keysOf(t, ms[2])["MaxBurstLength"] == "" {
+			t.Errorf("%+v", ms[1:])
+		}
+		// ... and with where it wants some, by which it is then held.
+		if res := good(t, 4, oneWay(), optional); res.Algorithm != login.SHA3256 {
+			t.Errorf("%v", res.Algorithm)
+		}
+		bad[*login.StatusError](t, "0201", oneWay(), optional, func(c *login.Config) { c.CHAP.Secret += "x" })
+	})
+	t.Run("C1 optional where the target must prove itself", func(t *testing.T) {
+		_, target, err := try(t, mutual(), optional)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := keysOf(t, target.Logins()[0])["AuthMethod"]; got != "CHAP" {
+			t.Errorf("AuthMethod=%s", got)
+		}
+		for _, tc := range []targettest.Config{with(mutual(), set(1, "AuthMethod", "None")), with(oneWay(), set(1, "AuthMethod", "None"))} {
+			bad[auth](t, `AuthMethod="None" to our CHAP;`, tc, optional, func(c *login.Config) { c.CHAP.UsernameIn, c.CHAP.SecretIn = "disk", secretIn })
+		}
+	})
+	t.Run("C1 None is held to what it is", func(t *testing.T) {
+		bad[auth](t, `AuthMethod="CHAP,None"`, with(noAuth(), set(1, "AuthMethod", "CHAP,None")), none)
+		bad[auth](t, `AuthMethod="Reject"`, with(noAuth(), set(1, "AuthMethod", "Reject")), none)
+		for n := 2; n <= 3; n++ { // no CHAP without being asked
+			bad[protocol](t, "not expected", with(noAuth(), set(n, "CHAP_C", "0x00")), none)
+		}
+		bad[protocol](t, "twice", with(noAuth(), set(2, "AuthMethod", "CHAP")), none)
 	})
 	t.Run("C1 the target skips its part", func(t *testing.T) {
 		bad[auth](t, "skips its part", with(mutual(), at(3, drop("CHAP_N", "CHAP_R"))))
@@ -78,7 +125,7 @@ func TestChecklistCHAP(t *testing.T) {
 	})
 	t.Run("C4 CHAP_C", func(t *testing.T) {
 		for _, v := range []string{
-			"", "0", "0x", "0X", "0b", "0x1", "0xabc", "0xzz", "abcd", "0c00", "1x00", "0b!", "0bYQ", "0bYQ=", "0bYR==", "0bYQ==YQ==", "Reject",
+			"", "0", "0x", "0X", "0b", "0x1", "0xabc", "0xzz", "abcd", "0c00", "1x00", "0b!", "0bYQ", "0bYQ=", "0bYR==", "0bYQ==YQ==", "0b\n", "0b\r\n\n", "Reject",
 			"0x" + strings.Repeat("00", 1025), "0b" + strings.Repeat("AAAA", 341) + "AAA=", "0x" + strings.Repeat("0", 8000),
 		} {
 			bad[auth](t, "bad CHAP_C", with(oneWay(), set(2, "CHAP_C", v)))
@@ -194,6 +241,23 @@ func TestChecklistCHAP(t *testing.T) {
 		bad[auth](t, "CHAP_I", with(oneWay(), at(2, drop("CHAP_I"))))
 		bad[auth](t, "CHAP_C", with(oneWay(), at(2, drop("CHAP_C"))))
 		bad[auth](t, "CHAP_A", with(oneWay(), at(2, drop("CHAP_A"))))
+	})
+	t.Run("C7 the challenge in pieces", func(t *testing.T) {
+		// CHAP_A, CHAP_I and CHAP_C belong into one answer (RFC 7143, 12.1.3).
+		bad[auth](t, "CHAP_I", with(oneWay(), func(a *answer) {
+			if a.Exchange == 2 {
+				drop("CHAP_I", "CHAP_C")(a)
+			}
+		}))
+		// In which order they stand in it means nothing.
+		good(t, 4, with(oneWay(), at(2, func(a *answer) { slices.Reverse(a.Keys) })))
+	})
+	t.Run("C8 secrets of any kind", func(t *testing.T) {
+		for _, s := range []string{"a", " \t\n", "\x00", "\xff\xfe=", strings.Repeat("s", 255), strings.Repeat("t", 256)} {
+			tc := oneWay()
+			tc.Secret, tc.Lenient = s, true // one byte of it may be in any text
+			good(t, 4, tc)
+		}
 	})
 	t.Run("C8 secrets stay here", func(t *testing.T) {
 		// The target fails the test when a secret comes over the wire; try, when it is in an error.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +15,9 @@ import (
 	"github.com/rootlun/rootlun/session/targettest"
 )
 
-// The tests named L1 to L10, S1 to S5, N1 to N9 and C1 to C8 are the rows of a
-// checklist for initiators: login PDUs, status codes, negotiation, CHAP.
+// The tests named L1 to L10, S1 to S5, N1 to N9, C1 to C8 and F1 to F5 are the
+// rows of a checklist for initiators: login PDUs, status codes, negotiation,
+// CHAP, what comes after.
 
 type answer = targettest.Answer
 
@@ -106,8 +108,11 @@ func TestChecklistFraming(t *testing.T) {
 			bad[protocol](t, "StatSN", with(oneWay(), at(3, func(a *answer) { a.Login.StatSN += by })))
 		}
 	})
-	t.Run("L6 wrong tag is the Conn's business", func(t *testing.T) {
-		good(t, 1, with(noAuth(), func(a *answer) { a.Login.ITT = 12345 }))
+	t.Run("L6 wrong tag", func(t *testing.T) {
+		wrong := func(a *answer) { a.Login.ITT = 12345 }
+		bad[protocol](t, "answers request 0x3039", with(noAuth(), wrong))
+		bad[protocol](t, "answers request 0x3039", with(oneWay(), at(3, wrong)))
+		good(t, 1, with(noAuth(), wrong), func(c *login.Config) { c.CheckTag = false }) // the kernel's own business
 	})
 	t.Run("L6 wrong fields", func(t *testing.T) {
 		for _, c := range []struct {
@@ -162,6 +167,20 @@ func TestChecklistFraming(t *testing.T) {
 			a.Set("X-long", strings.Repeat("x", 16384))
 			a.Split = 8192
 		})))
+	})
+	t.Run("L7 a response of 40 KiB in pieces", func(t *testing.T) {
+		for _, piece := range []int{1000, 4095, 8191, 8192} {
+			res, _, err := try(t, with(noAuth(), at(1, func(a *answer) {
+				for i := range 10 {
+					a.Keys = slices.Insert(a.Keys, 0, pdu.Pair{Key: "X-" + string(rune('a'+i)), Value: strings.Repeat("v", 4096)})
+				}
+				a.Set("TargetAlias", "behind it all")
+				a.Split = piece
+			})))
+			if err != nil || res.TargetAlias != "behind it all" {
+				t.Errorf("pieces of %d bytes: %+v, %v", piece, res, err)
+			}
+		}
 	})
 	t.Run("L7 no end of the pieces", func(t *testing.T) {
 		bad[protocol](t, "more than 65536 bytes", with(noAuth(), at(1, func(a *answer) {

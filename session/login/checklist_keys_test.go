@@ -175,6 +175,18 @@ func TestChecklistNegotiation(t *testing.T) {
 			}
 		}
 	})
+	t.Run("N6 portal group tag", func(t *testing.T) {
+		if res := good(t, 1, with(noAuth(), func(a *answer) { a.Delete("TargetPortalGroupTag") })); res.TargetPortalGroupTag != 0 {
+			t.Errorf("tag %d of a target that sends none", res.TargetPortalGroupTag)
+		}
+		if res := good(t, 1, with(noAuth(), set(1, "TargetPortalGroupTag", "65535"))); res.TargetPortalGroupTag != 65535 {
+			t.Errorf("tag %d", res.TargetPortalGroupTag)
+		}
+		for _, v := range []string{"", "-1", "65536", "one"} {
+			bad[protocol](t, "TargetPortalGroupTag", with(noAuth(), set(1, "TargetPortalGroupTag", v)))
+		}
+		bad[protocol](t, "twice", with(oneWay(), set(4, "TargetPortalGroupTag", "2")))
+	})
 	t.Run("N7 the target proposes first", func(t *testing.T) {
 		for _, c := range []struct{ key, value, answer string }{
 			{"iSCSIProtocolLevel", "2", "1"},

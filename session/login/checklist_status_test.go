@@ -41,7 +41,7 @@ func TestChecklistStatus(t *testing.T) {
 	t.Run("S1 redirect nowhere", func(t *testing.T) {
 		for _, address := range []string{
 			"", ",1", ":3260", "host:", "host:0", "host:65536", "host:x", "host,x", "host,65536", "[2001:db8::1", "[host]:1", "[]",
-			"[2001:db8::1]3260", "[10.0.0.1]:1", "a b", "host\x1b[2J", "a:b:c", "2001:db8::::1", "host/..", strings.Repeat("a", 256), "-1:+1",
+			"[2001:db8::1]3260", "[10.0.0.1]:1", "a b", "host\x1b[2J", "a:b:c", "2001:db8::::1", "host/..", "[fe80::1%\x1b[2J]:3260", "fe80::1%[fe80::1%eth0]:32", "[fe80::1%a b]", strings.Repeat("a", 256), "-1:+1",
 		} {
 			bad[*login.ProtocolError](t, "TargetAddress", with(noAuth(), targettest.Redirect(0x0101, address)))
 		}

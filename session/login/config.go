@@ -47,6 +47,13 @@ const maxName = 223
 // mutual tells whether the target must prove itself.
 func (c *CHAP) mutual() bool { return c.UsernameIn != "" || c.SecretIn != "" }
 
+// MD5Alone returns the same credentials for one more login, see RetryMD5.
+func (c *CHAP) MD5Alone() *CHAP {
+	md5 := *c
+	md5.Algorithms = []Algorithm{MD5}
+	return &md5
+}
+
 // algorithms is what is offered, strongest first when nothing is configured.
 func (c *CHAP) algorithms() []Algorithm {
 	if len(c.Algorithms) == 0 {

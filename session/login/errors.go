@@ -171,8 +171,8 @@ func ParseAddress(s string) (host string, port uint16, tag int, err error) {
 		tag = int(n)
 	}
 	isV6 := func(s string) bool {
-		ip, err := netip.ParseAddr(s)
-		return err == nil && ip.Is6()
+		ip, err := netip.ParseAddr(s) // which takes any text for a zone
+		return err == nil && ip.Is6() && (ip.Zone() == "" || isHostName(ip.Zone()))
 	}
 	digits := strconv.Itoa(defaultPort)
 	colon := strings.LastIndexByte(addr, ':')

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rootlun/rootlun/session/pdu"
 )
 
@@ -28,10 +30,11 @@ type engine struct {
 	expected  []string          // of these, what may come now
 	algorithm Algorithm         // what CHAP computes with; 0: not chosen yet
 	askedCHAP bool              // CHAP_A is sent
+	random    func(p []byte, flags int) (int, error)
 }
 
 func newEngine(c Conn, cfg Config) *engine {
-	return &engine{conn: c, cfg: cfg, expStatSN: cfg.ExpStatSN, keys: newKeys(&cfg), auth: map[string]string{}}
+	return &engine{conn: c, cfg: cfg, expStatSN: cfg.ExpStatSN, keys: newKeys(&cfg), auth: map[string]string{}, random: unix.Getrandom}
 }
 
 // next is where the T bit leads from the current stage.
@@ -195,6 +198,8 @@ func (e *engine) checkResponse(req pdu.LoginRequest, resp pdu.LoginResponse) err
 	switch {
 	case len(resp.Data) > pdu.DefaultMaxData:
 		return e.protocolErrorf("a data segment of %d bytes, at most %d are allowed in a login", len(resp.Data), pdu.DefaultMaxData)
+	case e.cfg.CheckTag && resp.ITT != 0:
+		return e.protocolErrorf("the target answers request 0x%x, ours was 0", resp.ITT)
 	case resp.VersionActive != 0:
 		return e.protocolErrorf("the target speaks version 0x%02x, we speak 0x00", resp.VersionActive)
 	case resp.CSG != req.CSG:

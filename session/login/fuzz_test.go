@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -58,6 +60,9 @@ func FuzzLogin(f *testing.F) {
 	through.Data = text("CHAP_N=disk CHAP_R=0x00 ")
 	stream(2, method, challenge, through, last)
 	stream(3, last)
+	none := pdu.LoginResponse{Data: text("AuthMethod=None TargetPortalGroupTag=1 ")}
+	through.Data = nil
+	stream(4, none, through, last)
 
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) == 0 {
@@ -71,6 +76,10 @@ func FuzzLogin(f *testing.F) {
 			cfg.CHAP = &login.CHAP{Username: "node", Secret: secret, UsernameIn: "disk", SecretIn: secretIn}
 		case 3:
 			cfg.Discovery = true
+		case 4:
+			cfg.CHAP = &login.CHAP{Username: "node", Secret: secret, Optional: true}
+		case 5:
+			cfg.CHAP = &login.CHAP{Username: "node", Secret: secret, UsernameIn: "disk", SecretIn: secretIn, Optional: true}
 		}
 		conn := &replay{r: bytes.NewReader(b[1:])}
 		res, err := login.Login(t.Context(), conn, cfg)
@@ -96,9 +105,9 @@ func FuzzLogin(f *testing.F) {
 			return
 		}
 		switch {
-		case cfg.CHAP != nil && res.Algorithm == 0:
+		case cfg.CHAP != nil && res.Algorithm == 0 && b[0] != 4:
 			t.Error("logged in without authentication")
-		case b[0] == 2:
+		case b[0] == 2 || b[0] == 5:
 			t.Error("a target without the secret has proved itself")
 		case res.MaxBurstLength < 512 || res.FirstBurstLength > res.MaxBurstLength || res.MaxBurstLength > cfg.Offer.MaxBurstLength:
 			t.Errorf("agreed on %+v", res)
@@ -106,6 +115,30 @@ func FuzzLogin(f *testing.F) {
 			t.Errorf("agreed on %+v", res)
 		case res.HeaderDigest[0] != login.DigestNone || res.DataDigest[0] != login.DigestNone || !res.DataPDUInOrder:
 			t.Errorf("agreed on %+v", res)
+		}
+	})
+}
+
+// FuzzParseAddress reads what a target sends us to, which is shown, looked up
+// and connected to.
+func FuzzParseAddress(f *testing.F) {
+	for _, s := range []string{
+		"10.0.0.9:3261,1", "disk-2.example.org,65535", "[2001:db8::1]:65535", "[fe80::1%eth0]:3260,1", "fec0::99:3360", "2001:db8:0:0:0:0:0:1:3260,1",
+		":1", "[]:1", "a:b:c", "host:0", "[::ffff:10.0.0.1]", "::", "%eth0", "[fe80::1%]", "host,",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		host, port, tag, err := login.ParseAddress(s)
+		if err != nil {
+			return
+		}
+		if port == 0 || tag < -1 || tag > 65535 || host == "" || len(host) > len(s) || !strings.Contains(s, host) {
+			t.Errorf("%q: host %q, port %d, tag %d", s, host, port, tag)
+		}
+		again, port2, tag2, err := login.ParseAddress(net.JoinHostPort(host, strconv.Itoa(int(port))) + ",7")
+		if err != nil || again != host || port2 != port || tag2 != 7 {
+			t.Errorf("%q: host %q, port %d; and again %q, %d, %d, %v", s, host, port, again, port2, tag2, err)
 		}
 	})
 }

@@ -3,8 +3,8 @@
 //
 // Without credentials it starts in the operational stage and needs one
 // exchange. With CHAP it needs four: AuthMethod, CHAP_A, CHAP_N and CHAP_R,
-// operational keys. Initiator task tags are not looked at: the kernel puts its
-// own into each request, so only the Conn could match them.
+// operational keys. Where authentication is optional, and the target wants none,
+// it takes three.
 package login
 
 import (
@@ -34,6 +34,7 @@ type Config struct {
 	CID            uint16
 	CmdSN          uint32 // the kernel overwrites it
 	ExpStatSN      uint32 // 0, or that of the connection being reinstated
+	CheckTag       bool   // responses must have our task tag, 0; the kernel, which puts in its own, checks that itself
 	CHAP           *CHAP  // nil: no authentication is offered
 	Offer          Params // what the initiator offers and declares
 }
@@ -46,6 +47,9 @@ type CHAP struct {
 	UsernameIn string
 	SecretIn   Secret
 	Algorithms []Algorithm // in order of preference; nil: all that are known
+	// Optional lets a target that wants no authentication go without; it means
+	// nothing where the target must prove itself.
+	Optional bool
 }
 
 // Params are the operational parameters of a normal session. As an offer, the

@@ -14,11 +14,11 @@ func TestTGTDiscovery(t *testing.T) {
 	g := startTGT(t)
 	const targets = 300
 	for i := range targets {
-		g.target(fmt.Sprint(i + 1))
+		g.Target(fmt.Sprint(i + 1))
 	}
 	cfg := session.Default()
 	cfg.InitiatorName = targettest.InitiatorName
-	cfg.Portal = netip.MustParseAddrPort(g.portal)
+	cfg.Portal = netip.MustParseAddrPort(g.Portal)
 	list, err := session.Discover(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +31,7 @@ func TestTGTDiscovery(t *testing.T) {
 		}
 	}
 	for i := range targets {
-		if name := tgtName(fmt.Sprint(i + 1)); !names[name] {
+		if name := targettest.TGTName(fmt.Sprint(i + 1)); !names[name] {
 			t.Errorf("%s is not in the list", name)
 		}
 	}

@@ -3,10 +3,6 @@ package login_test
 import (
 	"context"
 	"errors"
-	"net"
-	"os"
-	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,99 +11,22 @@ import (
 	"github.com/rootlun/rootlun/session/targettest"
 )
 
-// tgtd is a running tgt. Its targets have the names tgtName(tid).
+// tgtd is a real target, with what this package asks of it.
 type tgtd struct {
-	t       *testing.T
-	portal  string
-	control string
+	*targettest.TGT
+	t *testing.T
 }
 
-func tgtName(tid string) string { return "iqn.2026-01.org.example:tgt-" + tid }
-
-// startTGT starts Debian's tgtd on a free port with a control port of its own.
 func startTGT(t *testing.T) *tgtd {
 	t.Helper()
-	skip := func(format string, args ...any) {
-		t.Helper()
-		if os.Getenv("ROOTLUN_REQUIRE_TOOLS") != "" {
-			t.Fatalf(format, args...)
-		}
-		t.Skipf(format, args...)
-	}
-	for _, tool := range []string{"tgtd", "tgtadm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			skip("%s is not installed (package tgt): no test against a real target", tool)
-		}
-	}
-	if os.Geteuid() != 0 {
-		skip("tgtd needs root: no test against a real target")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &tgtd{t: t, portal: l.Addr().String()}
-	// A control port is a number of tgt's own, from 0, its default, to 32767.
-	g.control = strconv.Itoa(1 + l.Addr().(*net.TCPAddr).Port%32767)
-	l.Close()
-	if err := os.MkdirAll("/var/run/tgtd", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	var log strings.Builder
-	cmd := exec.Command("tgtd", "-f", "-C", g.control, "--iscsi", "portal="+g.portal)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill() // it does not heed SIGTERM while it has targets
-		cmd.Wait()
-		os.Remove("/var/run/tgtd/socket." + g.control)
-		os.Remove("/var/run/tgtd/socket." + g.control + ".lock")
-		if t.Failed() {
-			t.Logf("tgtd says:\n%s", log.String())
-		}
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for tick := time.NewTicker(20 * time.Millisecond); ; {
-		out, err := g.adm("--op", "show", "--mode", "sys")
-		if err == nil {
-			return g
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("tgtd does not answer: %v: %s", err, out)
-		}
-	}
-}
-
-func (g *tgtd) adm(args ...string) (string, error) {
-	out, err := exec.Command("tgtadm", append([]string{"-C", g.control, "--lld", "iscsi"}, args...)...).CombinedOutput()
-	return string(out), err
-}
-
-// run is adm for what must not fail.
-func (g *tgtd) run(args string) {
-	g.t.Helper()
-	if out, err := g.adm(strings.Fields(args)...); err != nil {
-		g.t.Fatalf("tgtadm %s: %v: %s", args, err, out)
-	}
-}
-
-// target makes a target that every initiator sees.
-func (g *tgtd) target(tid string) {
-	g.t.Helper()
-	g.run("--op new --mode target --tid " + tid + " -T " + tgtName(tid))
-	g.run("--op bind --mode target --tid " + tid + " -I ALL")
+	return &tgtd{targettest.StartTGT(t), t}
 }
 
 // login logs in.
 func (g *tgtd) login(tid string, edit ...func(*login.Config)) (*login.Result, error) {
 	cfg := login.Config{
 		InitiatorName: targettest.InitiatorName,
-		TargetName:    tgtName(tid),
+		TargetName:    targettest.TGTName(tid),
 		ISID:          [6]byte{0, 2, 0x3d, 0, 0, 1},
 		Offer:         login.DefaultParams(),
 	}
@@ -116,19 +35,19 @@ func (g *tgtd) login(tid string, edit ...func(*login.Config)) (*login.Result, er
 	}
 	ctx, cancel := context.WithTimeout(g.t.Context(), 20*time.Second)
 	defer cancel()
-	return login.Login(ctx, targettest.Dial(g.t, g.portal), cfg)
+	return login.Login(ctx, targettest.Dial(g.t, g.Portal), cfg)
 }
 
 func TestTGT(t *testing.T) {
 	g := startTGT(t)
-	g.target("1")
-	g.run("--op new --mode account --user node --password " + secret)
-	g.run("--op new --mode account --user disk --password " + secretIn)
+	g.Target("1")
+	g.Run("--op new --mode account --user node --password " + secret)
+	g.Run("--op new --mode account --user disk --password " + secretIn)
 	for _, tid := range []string{"2", "3"} {
-		g.target(tid)
-		g.run("--op bind --mode account --user node --tid " + tid)
+		g.Target(tid)
+		g.Run("--op bind --mode account --user node --tid " + tid)
 	}
-	g.run("--op bind --mode account --user disk --outgoing --tid 3")
+	g.Run("--op bind --mode account --user disk --outgoing --tid 3")
 
 	chap := func(a ...login.Algorithm) func(*login.Config) {
 		return func(c *login.Config) {
@@ -153,6 +72,19 @@ func TestTGT(t *testing.T) {
 	t.Run("discovery", func(t *testing.T) {
 		res, err := g.login("1", func(c *login.Config) { c.Discovery, c.TargetName = true, "" })
 		wantExchanges(t, 1, res, err)
+	})
+	t.Run("optional authentication", func(t *testing.T) {
+		optional := func(c *login.Config) { c.CHAP.Optional = true }
+		res, err := g.login("1", chap(), optional) // wants none
+		wantExchanges(t, 3, res, err)
+		if res.Algorithm != 0 {
+			t.Errorf("logged in with %v", res.Algorithm)
+		}
+		res, err = g.login("2", chap(login.MD5), optional)
+		wantExchanges(t, 4, res, err)
+		if res.Algorithm != login.MD5 {
+			t.Errorf("logged in with %v", res.Algorithm)
+		}
 	})
 	t.Run("CHAP", func(t *testing.T) {
 		res, err := g.login("2", chap(login.MD5))
@@ -227,10 +159,10 @@ func TestTGT(t *testing.T) {
 	})
 	for _, c := range []struct{ address, reason string }{{"192.0.2.9", "Temporary"}, {"192.0.2.9", "Permanent"}, {"fec0::99", "Temporary"}} {
 		t.Run("redirect to "+c.address+" "+c.reason, func(t *testing.T) {
-			g.target("5")
-			defer g.run("--op delete --mode target --tid 5")
+			g.Target("5")
+			defer g.Run("--op delete --mode target --tid 5")
 			for name, value := range map[string]string{"RedirectAddress": c.address, "RedirectPort": "3360", "RedirectReason": c.reason} {
-				g.run("--op update --mode target --tid 5 --name " + name + " --value " + value)
+				g.Run("--op update --mode target --tid 5 --name " + name + " --value " + value)
 			}
 			_, err := g.login("5")
 			var e *login.RedirectError

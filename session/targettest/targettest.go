@@ -142,6 +142,7 @@ func (t *Target) Login() login.Config {
 		InitiatorName: InitiatorName,
 		TargetName:    t.cfg.TargetName,
 		ISID:          [6]byte{0, 2, 0x3d, 0, 0, 1},
+		CheckTag:      true,
 		Offer:         login.DefaultParams(),
 	}
 	if t.cfg.Secret != "" {
