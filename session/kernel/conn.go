@@ -27,7 +27,7 @@ func (n *Netlink) CreateSession(ctx context.Context, cmdsMax, queueDepth uint16)
 	order.PutUint16(m[headerLen+offU+4:], cmdsMax)
 	order.PutUint16(m[headerLen+offU+6:], queueDepth)
 	a, err := n.do(ctx, request{op: createSession.String(), message: m, late: func(a answer) {
-		_ = n.DestroySession(context.WithoutCancel(ctx), order.Uint32(a.r[0:]))
+		_ = n.DestroySession(context.Background(), order.Uint32(a.r[0:]))
 	}})
 	if err != nil {
 		return Session{}, err
