@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"github.com/rootlun/rootlun/ibft"
 )
@@ -48,7 +47,7 @@ func readFirmware(s *Sources, lenient bool) *firmware {
 
 // take goes over to g where it says more; what both complain about adds up.
 func (f *firmware) take(g *firmware) {
-	all := report{f.place, slices.Concat(f.errs, g.errs), slices.Concat(f.warnings, g.warnings)}
+	all := report{f.place, append(f.errs, g.errs...), append(f.warnings, g.warnings...)}
 	if f.from == "" || len(g.targets) > 0 {
 		*f = *g
 	}

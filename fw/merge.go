@@ -123,7 +123,7 @@ func newPlan(c *command, f *firmware) *Plan {
 		Root:        c.root,
 		Failure:     c.failure,
 		Timeouts:    c.timeouts,
-		Warnings:    slices.Concat(c.warnings, f.warnings),
+		Warnings:    append(append([]string(nil), c.warnings...), f.warnings...),
 
 		AuthOptional: c.authOptional,
 	}

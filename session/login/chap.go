@@ -58,7 +58,7 @@ func (a Algorithm) hash() func(message []byte) []byte {
 
 // respond computes a CHAP response (RFC 1994, 4.1).
 func (a Algorithm) respond(id byte, secret Secret, challenge []byte) []byte {
-	return a.hash()(slices.Concat([]byte{id}, []byte(secret), challenge))
+	return a.hash()(append(append([]byte{id}, secret...), challenge...))
 }
 
 // isAuthKey tells whether key belongs to the security stage.

@@ -74,7 +74,7 @@ func (e *engine) ask(ctx context.Context, keys []pdu.Pair, transit bool, want ..
 // text that comes back. Both may need several PDUs (C bit, RFC 7143, 6.2). It
 // tells whether the target went on to the next stage.
 func (e *engine) exchange(ctx context.Context, keys []pdu.Pair, transit bool) (moved bool, err error) {
-	text := pdu.AppendText(nil, slices.Concat(keys, e.keys.answers())...)
+	text := pdu.AppendText(nil, append(keys, e.keys.answers()...)...)
 	for ; len(text) > pdu.DefaultMaxData; text = text[pdu.DefaultMaxData:] {
 		resp, err := e.trip(ctx, pdu.LoginRequest{Continue: true, Data: text[:pdu.DefaultMaxData]})
 		if err != nil {
@@ -88,7 +88,7 @@ func (e *engine) exchange(ctx context.Context, keys []pdu.Pair, transit bool) (m
 	if err != nil {
 		return false, err
 	}
-	reply := slices.Clone(resp.Data)
+	reply := append([]byte(nil), resp.Data...)
 	for resp.Continue {
 		if resp, err = e.trip(ctx, pdu.LoginRequest{}); err != nil {
 			return false, err
