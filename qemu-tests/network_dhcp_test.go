@@ -105,8 +105,8 @@ func TestCarrierAfter20Seconds(t *testing.T) {
 	m := s.byTable(s.cable(far.Segments[0], nil), s.wireTable(target, ibft.OriginStatic, "10.7.0.9/24"), "rd.net.timeout.carrier=8")
 	m.Plugs[0].Down = true
 	r := s.start(m)
-	s.waitFor(r, "link on eth0")
-	timer := time.AfterFunc(20*time.Second, func() { r.SetLink(0, true) })
+	s.waitFor(r, "no link within 8 s")
+	timer := time.AfterFunc(12*time.Second, func() { r.SetLink(0, true) })
 	defer timer.Stop()
 	_, console := s.booted(r)
 	shows(t, console, "eth0 (virtio_net): no link within 8 s; check the cable", "trying again")

@@ -42,7 +42,7 @@ func TestRedirect(t *testing.T) {
 	moved.Redirect = fmt.Sprintf("%s:%d", HostAddress, port)
 	first := newRedirector(s, moved)
 	report, console := s.boot(s.machine(netroot("", first, target), iname, static))
-	shows(t, console, fmt.Sprintf("sends us to %s:%d", HostAddress, port))
+	shows(t, console, fmt.Sprintf("sends us on to %s:%d", HostAddress, port))
 	checkRoot(t, report, console, first, target)
 }
 

@@ -151,7 +151,7 @@ func TestBondRefusedOption(t *testing.T) {
 		for _, o := range []Option{{"mode", "nonsense"}, {"nonsense", "1"}, {"../address", "1"}} {
 			cfg := activeBackup("near0")
 			cfg.Bonds[0].Options = []Option{o}
-			if _, err := w.up(cfg); err == nil || !strings.Contains(err.Error(), "bond0: cannot have "+o.Name+"="+o.Value+"; check bond=") {
+			if _, err := w.up(cfg); err == nil || !strings.Contains(err.Error(), "bond0: cannot have "+o.Name+"="+o.Value+": ") || !strings.Contains(err.Error(), "; check bond=") {
 				t.Errorf("%s: error %v", o.Name, err)
 			}
 		}

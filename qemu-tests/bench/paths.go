@@ -165,10 +165,9 @@ func measureSlope(ctx context.Context, lab *qemutests.Lab, dir string, rounds in
 	}
 	for kind, t := range map[string]*trips{"open": &open, "chap": &chap} {
 		for _, port := range ports {
-			marker := "slope: " + kind + " " + port + `[^@]*?`
-			logins, err1 := find(console, marker+loggedInStep)
-			disks, err2 := find(console, marker+diskStep)
-			if err := errors.Join(err1, err2); err != nil || len(logins) != rounds || len(disks) != rounds {
+			logins, err1 := find(console, "slope: "+kind+" "+port+` \d+[^@]*?`+loggedInStep)
+			disks, err2 := find(console, "slope: "+kind+" "+port+` 1\s[^@]*?`+diskStep)
+			if err := errors.Join(err1, err2); err != nil || len(logins) != 5*rounds || len(disks) != rounds {
 				return open, chap, fmt.Errorf("not every login was measured: %w; the console's log:\n%s", err, console)
 			}
 			t.login = append(t.login, 1000*median(logins))
