@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -129,7 +128,7 @@ func (p *paths) first(ctx context.Context) (*Path, error) {
 			p.ways = append(p.ways, way{target: targets[i]})
 			p.running.Go(func() { p.follow(ctx, i, targets[i]) })
 		}
-		ended := !slices.ContainsFunc(p.ways, func(w way) bool { return !w.ended })
+		ended := !p.anyWay(func(w *way) bool { return !w.ended })
 		best, sure := p.choose(over)
 		changed := p.changed
 		p.mu.Unlock()
@@ -287,6 +286,16 @@ func (p *paths) failed(lack []error, final bool) error {
 	return step
 }
 
+// anyWay says whether one of the ways is such. The caller holds the lock.
+func (p *paths) anyWay(such func(*way) bool) bool {
+	for i := range p.ways {
+		if such(&p.ways[i]) {
+			return true
+		}
+	}
+	return false
+}
+
 // finish ends the following of ways that are not there: at once where none can
 // still succeed, else when grace has passed since the call. It returns a path for each
 // target, in the plan's order; what is not there has no Session.
@@ -294,7 +303,7 @@ func (p *paths) finish(grace time.Duration) (all []*Path) {
 	over := timer.After(grace)
 	for waiting := true; waiting; {
 		p.mu.Lock()
-		waiting = slices.ContainsFunc(p.ways, func(w way) bool { return !w.ended && !w.slow })
+		waiting = p.anyWay(func(w *way) bool { return !w.ended && !w.slow })
 		changed := p.changed
 		p.mu.Unlock()
 		if waiting {

@@ -51,7 +51,7 @@ func (in *Initiator) Login(ctx context.Context, cfg Config) (_ *Session, err err
 	defer a.conn.Close()
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, a.destroy(ctx))
+			err = errors.Join(err, a.destroy())
 		}
 	}()
 	if err != nil {
@@ -94,7 +94,7 @@ func (s *Session) Reconnect(ctx context.Context, mine func() bool) error {
 	}
 	defer sock.Close()
 	if err := a.establish(ctx, sock); err != nil {
-		stop, cancel := outlive(ctx, undoTimeout)
+		stop, cancel := context.WithTimeout(context.Background(), undoTimeout)
 		defer cancel()
 		if a.asked() != nil { // what the other one has built meanwhile is not ours to stop
 			return err
@@ -133,8 +133,8 @@ func (a *attempt) failed(op string, err error) error {
 }
 
 // destroy takes down what an attempt built, also when its context has ended.
-func (a *attempt) destroy(ctx context.Context) error {
-	ctx, cancel := outlive(ctx, undoTimeout)
+func (a *attempt) destroy() error {
+	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
 	return a.in.destroy(ctx, a.conn, a.SID)
 }

@@ -168,8 +168,3 @@ func (in *Initiator) Attach(sid uint32, cfg Config) (*Session, error) {
 	}
 	return &Session{SID: sid, HostNo: host, Portal: cfg.Portal, Config: cfg, in: in, target: in.sys.TargetID(sid)}, nil
 }
-
-// outlive is context.WithTimeout that outlives ctx: for what must be undone.
-func outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), d)
-}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Interface is a network interface that leads to the root, or that one does
@@ -186,5 +188,8 @@ func writeFile(file string, data []byte, mode os.FileMode) error {
 		os.Remove(temporary)
 		return err
 	}
-	return os.Rename(temporary, file)
+	if err := unix.Rename(temporary, file); err != nil {
+		return &os.PathError{Op: "rename", Path: file, Err: err}
+	}
+	return nil
 }

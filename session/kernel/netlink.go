@@ -245,7 +245,7 @@ type request struct {
 
 // do gives a command to the kernel and returns its answer. When ctx ends
 // earlier do returns, and the command goes on; commands that follow wait for it.
-func (n *Netlink) do(ctx context.Context, r request) (answer, error) {
+func (n *Netlink) do(ctx context.Context, r *request) (answer, error) {
 	fail := func(err error) (answer, error) { return answer{}, &OpError{Op: r.op, Err: err} }
 
 	start := time.Now()
@@ -298,7 +298,7 @@ func (n *Netlink) do(ctx context.Context, r request) (answer, error) {
 }
 
 // exchange sends a command and takes its answer.
-func (n *Netlink) exchange(r request) (answer, error) {
+func (n *Netlink) exchange(r *request) (answer, error) {
 	w := &waiting{message: r.message, answer: make(chan answer, 1)}
 	defer n.expect(nil)
 	if err := n.send(r, w); err != nil {
@@ -322,7 +322,7 @@ func (n *Netlink) expect(w *waiting) {
 	n.mu.Unlock()
 }
 
-func (n *Netlink) send(r request, w *waiting) error {
+func (n *Netlink) send(r *request, w *waiting) error {
 	if r.file == nil {
 		return n.sendMessage(w)
 	}
