@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rootlun/rootlun/boot/timer"
 	"github.com/rootlun/rootlun/fw/stable"
 	"github.com/rootlun/rootlun/session"
 	"github.com/rootlun/rootlun/session/kernel"
@@ -60,7 +61,7 @@ func within(d time.Duration, f func()) bool {
 	select {
 	case <-done:
 		return true
-	case <-time.After(d):
+	case <-timer.After(d):
 		return false
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rootlun/rootlun/boot/network"
+	"github.com/rootlun/rootlun/boot/timer"
 )
 
 // lease is an address that DHCPv4 gave.
@@ -27,11 +28,7 @@ const leastRetry = time.Minute
 // address stays whatever comes of it: the root needs it.
 func (k *keeper) renew(ctx context.Context, l *lease) {
 	for next := l.renew; ; {
-		timer := time.NewTimer(time.Until(l.given.Add(next)))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if timer.Wait(ctx, time.Until(l.given.Add(next))) != nil {
 			return
 		}
 		if l.hasClient() {

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
+	"path"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -39,7 +39,7 @@ func Start(list string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(Program), 0o755); err != nil {
+	if err := os.MkdirAll(path.Dir(Program), 0o755); err != nil {
 		return err
 	}
 	if err := os.WriteFile(Program, program, 0o755); err != nil {

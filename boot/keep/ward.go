@@ -135,7 +135,7 @@ func (k *keeper) logIn(ctx context.Context, w *ward) error {
 		_, err = s.Disks(ctx)
 	}
 	if err != nil {
-		return errors.Join(err, s.Logout(context.WithoutCancel(ctx)))
+		return errors.Join(err, s.Logout(context.Background()))
 	}
 	s.Watch()
 	w.Session = s
