@@ -83,7 +83,7 @@ func TestNetworkManagers(t *testing.T) {
 					}
 				}
 			})
-			for _, what := range []string{"tcp", "address"} {
+			for _, what := range []string{"tcp", "address", "carrier"} {
 				early, late := report["early "+what], report["late "+what]
 				if early == "" || early != late {
 					t.Errorf("%s before the network manager:\n%safter it:\n%s", what, early, late)

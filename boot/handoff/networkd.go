@@ -13,8 +13,14 @@ func (n *Interface) network(all []Interface) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	b.WriteString(n.match())
+	if n.MTU != 0 || !n.leads() {
+		line("\n[Link]")
+	}
 	if n.MTU != 0 {
-		line("\n[Link]\nMTUBytes=%d", n.MTU)
+		line("MTUBytes=%d", n.MTU)
+	}
+	if !n.leads() { // it never has an address, which network-online.target would wait for
+		line("RequiredForOnline=no")
 	}
 	line("\n[Network]")
 	line("Description=leads to the root file system (rootlun)")
@@ -24,7 +30,9 @@ func (n *Interface) network(all []Interface) string {
 		line("VLAN=%s", name)
 	}
 	for _, name := range n.above(all, "bond") {
-		line("Bond=%s", name)
+		// From version 250 on KeepMaster leaves the port where it is and Bond is
+		// passed over; with Bond alone networkd 252 takes all ports down and up.
+		line("KeepMaster=yes\nBond=%s", name)
 	}
 	if !n.leads() {
 		line("LinkLocalAddressing=no")
