@@ -53,3 +53,7 @@ func (a *Agent) Run(deadline time.Time, command string) (out string, code int, e
 		}
 	}
 }
+
+// Again is to be called when the system has been told to start anew: what runs
+// commands from then on is the new one's agent.
+func (a *Agent) Again() { a.heard = false }

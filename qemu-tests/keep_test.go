@@ -178,32 +178,6 @@ func (s *scene) repaired(r *Running, n int) {
 	}
 }
 
-// pause is how long a fault lasts.
-func pause(d time.Duration) { <-time.After(d) }
-
-// reset gives the machine's connection to a portal a reset in place of the next
-// segment.
-func reset(c *Cable) {
-	var done atomic.Bool
-	c.Filter(func(f Frame) bool {
-		ip := f.Data[14:]
-		if !f.ToGuest || f.EtherType() != unix.ETH_P_IP || len(ip) < 40 || ip[9] != unix.IPPROTO_TCP || binary.BigEndian.Uint16(ip[20:]) != 3260 {
-			return true
-		}
-		if !done.Swap(true) {
-			// RFC 1624, 3: what a field adds to the checksum.
-			sum := uint32(^binary.BigEndian.Uint16(ip[36:]))
-			const flagReset = 0x04
-			if ip[33]&flagReset == 0 {
-				sum += flagReset
-				ip[33] |= flagReset
-			}
-			binary.BigEndian.PutUint16(ip[36:], ^uint16(sum+sum>>16))
-		}
-		return true
-	})
-}
-
 // TestKeeperAndISCSID: Debian's iscsid takes the session over, and repairs it; when
 // it is killed the keeper does.
 func TestKeeperAndISCSID(t *testing.T) {

@@ -93,6 +93,13 @@ func newScene(t *testing.T) *scene {
 	return &scene{product: p, t: t, ctx: ctx, dir: dir}
 }
 
+// extend gives the test that long from now on, in place of limit.
+func (s *scene) extend(d time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	s.t.Cleanup(cancel)
+	s.ctx = ctx
+}
+
 // root makes the root file system; its name is that of the test. It has these
 // files, too.
 func (s *scene) root(files ...initramfs.File) string {

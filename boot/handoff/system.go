@@ -38,7 +38,8 @@ func Install(run string) error {
 func Systemd(root string) bool {
 	_, err := os.Stat(root + "/lib/systemd/systemd")
 	_, usr := os.Stat(root + "/usr/lib/systemd/systemd") // where /lib is no link, or one that starts at /
-	return err == nil || usr == nil
+	_, nixos := os.Stat(root + "/etc/NIXOS")             // its systemd's name has a hash in it
+	return err == nil || usr == nil || nixos == nil
 }
 
 // recordsUnit calls Lay once more when all local file systems are as they will

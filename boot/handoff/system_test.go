@@ -47,6 +47,11 @@ func TestSystemd(t *testing.T) {
 	if !Systemd(root) {
 		t.Error("it is there")
 	}
+	nixos := t.TempDir()
+	check(t, writeFile(filepath.Join(nixos, "etc/NIXOS"), nil, 0o644))
+	if !Systemd(nixos) {
+		t.Error("NixOS has it elsewhere")
+	}
 }
 
 // TestWriteUnits: systemd understands the unit, and is told to start it.
