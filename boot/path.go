@@ -126,24 +126,30 @@ func logIn(ctx context.Context, c *Console, initiator *session.Initiator, cfg *s
 		}
 		return nil, session.Disk{}, err
 	}
-	c.Step("disk", "%s", describeDisk(disk))
-	link(c, s.SID, disk)
 	return s, disk, nil
 }
 
-// findDisk returns the disk of the target's LUN. Where no source names the LUN
-// and 0 is no disk (tgt's is a controller), it is the one that holds the root,
-// or the first.
+// findDisk returns the disk of the target's LUN, and makes links to it. Where no
+// source names the LUN and 0 is no disk (tgt's is a controller), it is the one
+// that holds the root, or the first.
 func findDisk(ctx context.Context, c *Console, s *session.Session, t *fw.Target, root *fw.Root) (session.Disk, error) {
 	disk, err := s.Disk(ctx, t.LUN.Uint64())
-	if !t.AnyLUN || !errors.Is(err, session.ErrNoLUN) {
-		return disk, err
+	if t.AnyLUN && errors.Is(err, session.ErrNoLUN) {
+		disk, err = anyDisk(ctx, c, s, root)
 	}
+	if err == nil {
+		c.Step("disk", "%s", describeDisk(disk))
+		link(c, s.SID, disk)
+	}
+	return disk, err
+}
+
+func anyDisk(ctx context.Context, c *Console, s *session.Session, root *fw.Root) (session.Disk, error) {
 	disks, err := s.Disks(ctx)
 	if err != nil {
 		return session.Disk{}, err
 	}
-	disk = disks[0]
+	disk := disks[0]
 	for _, d := range disks {
 		if _, err := lookForRoot(os.DirFS("/"), *root, d.Name); err == nil {
 			disk = d
@@ -169,8 +175,6 @@ func attach(ctx context.Context, c *Console, initiator *session.Initiator, cfg *
 	if err != nil {
 		return nil, session.Disk{}, err
 	}
-	c.Step("disk", "%s", describeDisk(disk))
-	link(c, s.SID, disk)
 	return s, disk, nil
 }
 

@@ -3,9 +3,9 @@ package fw
 import (
 	"compress/gzip"
 	"fmt"
+	"github.com/rootlun/rootlun/qemu-tests/cache"
 	"io"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -300,22 +300,11 @@ func (c *combinations) without(placeholder string) bool {
 func manualLines(t *testing.T) []string {
 	name := os.Getenv("ROOTLUN_DRACUT_MANUAL")
 	if name == "" {
-		cache := os.Getenv("ROOTLUN_CACHE")
-		if cache == "" {
-			dir, err := os.UserCacheDir()
-			if err != nil {
-				t.Fatal(err)
-			}
-			cache = filepath.Join(dir, "rootlun")
-		}
-		name = filepath.Join(cache, "dracut-core", "usr", "share", "man", "man7", "dracut.cmdline.7.gz")
+		name = cache.Path(t, "dracut-core", "usr", "share", "man", "man7", "dracut.cmdline.7.gz")
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		if os.Getenv("ROOTLUN_REQUIRE_TOOLS") != "" {
-			t.Fatal(err, "(scripts/setup test puts it there)")
-		}
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	defer f.Close()
 	z, err := gzip.NewReader(f)

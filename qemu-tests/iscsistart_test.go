@@ -13,6 +13,7 @@ import (
 
 	"github.com/rootlun/rootlun/ibft"
 	"github.com/rootlun/rootlun/initramfs"
+	"github.com/rootlun/rootlun/qemu-tests/cache"
 )
 
 // recordsInit is the /init of a machine that prints its firmware's targets, by
@@ -38,14 +39,14 @@ poweroff -f
 // those need in turn every Debian has.
 func (s *scene) openISCSI(program string) (files []initramfs.File) {
 	s.t.Helper()
-	cache, err := cacheDir()
+	dir, err := cache.Dir()
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	add := func(destination string, folders ...string) string {
 		for _, folder := range folders {
 			if !filepath.IsAbs(folder) {
-				folder = filepath.Join(cache, "open-iscsi", folder)
+				folder = filepath.Join(dir, "open-iscsi", folder)
 			}
 			path, err := filepath.EvalSymlinks(filepath.Join(folder, filepath.Base(destination)))
 			if err == nil {

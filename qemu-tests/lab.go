@@ -13,7 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"github.com/rootlun/rootlun/qemu-tests/cache"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -40,12 +40,12 @@ type Lab struct {
 // NewLab finds what scripts/setup left, and probes the accelerator. The error
 // is ErrTools when something is not installed.
 func NewLab(ctx context.Context) (*Lab, error) {
-	cache, err := cacheDir()
+	dir, err := cache.Dir()
 	if err != nil {
 		return nil, err
 	}
-	lab := &Lab{Cache: cache, Busybox: filepath.Join(cache, "busybox-static", "bin", "busybox"), Peer: filepath.Join(cache, "peer")}
-	if lab.Kernel, lab.Modules, err = findKernel(cache, CloudKernel); err != nil {
+	lab := &Lab{Cache: dir, Busybox: filepath.Join(dir, "busybox-static", "bin", "busybox"), Peer: filepath.Join(dir, "peer")}
+	if lab.Kernel, lab.Modules, err = findKernel(dir, CloudKernel); err != nil {
 		return nil, err
 	}
 	for _, tool := range []string{lab.Busybox, "qemu-system-x86_64", "tgtd", "tgtadm", "mkfs.ext4"} {
@@ -68,33 +68,25 @@ const (
 
 // With returns the lab with another kernel.
 func (lab *Lab) With(kernel string) (*Lab, error) {
-	cache, err := cacheDir()
+	dir, err := cache.Dir()
 	if err != nil {
 		return nil, err
 	}
 	other := *lab
-	other.Kernel, other.Modules, err = findKernel(cache, kernel)
+	other.Kernel, other.Modules, err = findKernel(dir, kernel)
 	return &other, err
 }
 
-func findKernel(cache, name string) (kernel, modules string, err error) {
-	if kernel, err = only(filepath.Join(cache, name, "boot", "vmlinuz-*")); err != nil {
+func findKernel(dir, name string) (kernel, modules string, err error) {
+	if kernel, err = only(filepath.Join(dir, name, "boot", "vmlinuz-*")); err != nil {
 		return "", "", err
 	}
-	modules, err = only(filepath.Join(cache, name, "lib", "modules", "*"))
+	modules, err = only(filepath.Join(dir, name, "lib", "modules", "*"))
 	return kernel, modules, err
 }
 
 // ErrTools says that the machine has not been set up.
 var ErrTools = errors.New("run `scripts/setup test` first")
-
-func cacheDir() (string, error) {
-	if dir := os.Getenv("ROOTLUN_CACHE"); dir != "" {
-		return dir, nil
-	}
-	dir, err := os.UserCacheDir()
-	return filepath.Join(dir, "rootlun"), err
-}
 
 // only returns the one file that pattern matches.
 func only(pattern string) (string, error) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/rootlun/rootlun/ibft"
+	"github.com/rootlun/rootlun/qemu-tests/cache"
 )
 
 // newSystem is newScene for a test that boots a whole distribution, which
@@ -24,12 +25,12 @@ func newSystem(t *testing.T) *scene {
 // system copies a root that scripts/systems made.
 func (s *scene) system(name string) string {
 	s.t.Helper()
-	cache, err := cacheDir()
+	dir, err := cache.Dir()
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	image := filepath.Join(s.dir, "root.img")
-	if err := run(s.ctx, "cp", "--sparse=always", "--reflink=auto", filepath.Join(cache, "systems", name+".ext4"), image); err != nil {
+	if err := run(s.ctx, "cp", "--sparse=always", "--reflink=auto", filepath.Join(dir, "systems", name+".ext4"), image); err != nil {
 		s.t.Fatal(err)
 	}
 	return image

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rootlun/rootlun/qemu-tests/cache"
 	"github.com/rootlun/rootlun/session/login"
 )
 
@@ -178,20 +178,9 @@ func TestDefaultIsSafeForARoot(t *testing.T) {
 // Of all settings that open-iscsi's own file has, for a session, none is one of
 // which nothing is known here, and those that it comes with are without a warning.
 func TestSetKnowsISCSIDConf(t *testing.T) {
-	cache := os.Getenv("ROOTLUN_CACHE")
-	if cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(dir, "rootlun")
-	}
-	f, err := os.Open(filepath.Join(cache, "open-iscsi/etc/iscsi/iscsid.conf"))
+	f, err := os.Open(cache.Path(t, "open-iscsi/etc/iscsi/iscsid.conf"))
 	if err != nil {
-		if os.Getenv("ROOTLUN_REQUIRE_TOOLS") != "" {
-			t.Fatal(err, "(scripts/setup test puts it there)")
-		}
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	defer f.Close()
 	setting := regexp.MustCompile(`^(# ?)?(node\.[^ =]+) = (.*)$`)

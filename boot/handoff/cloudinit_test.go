@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rootlun/rootlun/qemu-tests/cache"
 )
 
 // readKlibc has cloud-init read files as it reads those below /run.
@@ -23,25 +24,7 @@ json.dump(source.render_config(), sys.stdout)
 // scripts/setup unpacked.
 func cloudInit(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	cache := os.Getenv("ROOTLUN_CACHE")
-	if cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(dir, "rootlun")
-	}
-	modules := filepath.Join(cache, "cloud-init", "usr", "lib", "python3", "dist-packages")
-	_, err := os.Stat(filepath.Join(modules, "cloudinit"))
-	if err == nil {
-		_, err = exec.LookPath("python3")
-	}
-	if err != nil {
-		if os.Getenv("ROOTLUN_REQUIRE_TOOLS") != "" {
-			t.Fatal(err)
-		}
-		t.Skipf("run `scripts/setup test` first: %v", err)
-	}
+	modules := cache.Path(t, "cloud-init", "usr", "lib", "python3", "dist-packages")
 	cmd := exec.Command("python3", args...)
 	cmd.Env = append(os.Environ(), "PYTHONPATH="+modules, "PYTHONDONTWRITEBYTECODE=1")
 	cmd.Stderr = os.Stderr

@@ -325,28 +325,16 @@ func (w *world) server(answer func(m *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4) {
 		conn, err = config.ListenPacket(context.Background(), "udp4", ":67")
 	})
 	w.check(err)
-	served := make(chan struct{})
-	w.t.Cleanup(func() { conn.Close(); <-served })
-	go func() { // ends with conn
-		defer close(served)
-		buf := make([]byte, 1500)
-		for {
-			n, _, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			m, err := dhcpv4.FromBytes(buf[:n])
-			if err != nil {
-				w.t.Errorf("the client's message: %v", err)
-				continue
-			}
-			for _, a := range answer(m) {
-				if _, err := conn.WriteTo(a.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: 68}); err != nil && !errors.Is(err, net.ErrClosed) {
-					w.t.Errorf("answer: %v", err)
-				}
-			}
+	w.serve(conn, func(b []byte, _ net.Addr) {
+		m, err := dhcpv4.FromBytes(b)
+		if err != nil {
+			w.t.Errorf("the client's message: %v", err)
+			return
 		}
-	}()
+		for _, a := range answer(m) {
+			w.send(conn, a.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: 68})
+		}
+	})
 }
 
 // The address that firmware had is asked for, and nothing else (RFC 2131, 3.2).

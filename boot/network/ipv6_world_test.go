@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -43,19 +44,12 @@ func answer6To(m *dhcpv6.Message, address string) *dhcpv6.Message {
 // router answers solicitations at far0 with one advertisement.
 func (w *world) router(ra []byte) {
 	w.t.Helper()
-	var conn net.PacketConn
-	var err error
-	w.far.do(func() {
-		if conn, err = net.ListenPacket("ip6:ipv6-icmp", "fe80::1%far0"); err == nil {
-			err = w.farSocket(conn, net.IPv6linklocalallrouters)
-		}
-	})
-	w.check(err)
+	var zone string // not by name: package net holds on to the numbers of names
+	w.far.do(func() { zone = strconv.Itoa(must(netlink.LinkByName("far0")).Attrs().Index) })
+	conn := w.listen6("ip6:ipv6-icmp", "fe80::1%"+zone, net.IPv6linklocalallrouters)
 	w.serve(conn, func(b []byte, _ net.Addr) {
 		if b[0] == 133 {
-			if _, err := conn.WriteTo(ra, &net.IPAddr{IP: net.IPv6linklocalallnodes, Zone: "far0"}); err != nil && !errors.Is(err, net.ErrClosed) { // the test may be over
-				w.t.Errorf("advertisement: %v", err)
-			}
+			w.send(conn, ra, &net.IPAddr{IP: net.IPv6linklocalallnodes, Zone: zone})
 		}
 	})
 }
@@ -63,14 +57,7 @@ func (w *world) router(ra []byte) {
 // server6 answers DHCPv6 at far0 as a test says; only for what no real server does.
 func (w *world) server6(answer func(m *dhcpv6.Message) []*dhcpv6.Message) {
 	w.t.Helper()
-	var conn net.PacketConn
-	var err error
-	w.far.do(func() {
-		if conn, err = net.ListenPacket("udp6", "[::]:547"); err == nil {
-			err = w.farSocket(conn, dhcpv6.AllDHCPRelayAgentsAndServers)
-		}
-	})
-	w.check(err)
+	conn := w.listen6("udp6", "[::]:547", dhcpv6.AllDHCPRelayAgentsAndServers)
 	w.serve(conn, func(b []byte, from net.Addr) {
 		m, err := dhcpv6.MessageFromBytes(b)
 		if err != nil {
@@ -78,11 +65,22 @@ func (w *world) server6(answer func(m *dhcpv6.Message) []*dhcpv6.Message) {
 			return
 		}
 		for _, a := range answer(m) {
-			if _, err := conn.WriteTo(a.ToBytes(), from); err != nil && !errors.Is(err, net.ErrClosed) {
-				w.t.Errorf("answer: %v", err)
-			}
+			w.send(conn, a.ToBytes(), from)
 		}
 	})
+}
+
+// listen6 opens a socket that hears a group at far0.
+func (w *world) listen6(network, address string, group net.IP) (conn net.PacketConn) {
+	w.t.Helper()
+	var err error
+	w.far.do(func() {
+		if conn, err = net.ListenPacket(network, address); err == nil {
+			err = w.farSocket(conn, group)
+		}
+	})
+	w.check(err)
+	return conn
 }
 
 // farSocket makes a socket hear a group at far0, and speak as a router must.
@@ -100,24 +98,6 @@ func (w *world) farSocket(conn net.PacketConn, group net.IP) error {
 			unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 255))
 	})
 	return errors.Join(controlErr, err)
-}
-
-func (w *world) serve(conn net.PacketConn, hear func(b []byte, from net.Addr)) {
-	served := make(chan struct{})
-	w.t.Cleanup(func() { conn.Close(); <-served })
-	go func() { // ends with conn
-		defer close(served)
-		buf := make([]byte, 1500)
-		for {
-			n, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			if n > 0 {
-				hear(buf[:n], from)
-			}
-		}
-	}()
 }
 
 // farAddress gives far0 an address more.

@@ -130,6 +130,32 @@ func (w *world) farDown() {
 	w.far.do(func() { w.check(netlink.LinkSetDown(must(netlink.LinkByName("far0")))) })
 }
 
+// serve hears what comes to a socket of the far side, until the test is over.
+func (w *world) serve(conn net.PacketConn, hear func(b []byte, from net.Addr)) {
+	served := make(chan struct{})
+	w.t.Cleanup(func() { conn.Close(); <-served })
+	go func() { // ends with conn
+		defer close(served)
+		buf := make([]byte, 1500)
+		for {
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if n > 0 {
+				hear(buf[:n], from)
+			}
+		}
+	}()
+}
+
+// send answers; the test may be over.
+func (w *world) send(conn net.PacketConn, b []byte, to net.Addr) {
+	if _, err := conn.WriteTo(b, to); err != nil && !errors.Is(err, net.ErrClosed) {
+		w.t.Errorf("answer to %v: %v", to, err)
+	}
+}
+
 func (w *world) up(cfg Config) (*Result, error) {
 	if cfg.LinkTimeout == 0 {
 		cfg.LinkTimeout = 20 * time.Second
