@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rootlun/rootlun/initramfs"
+	"github.com/rootlun/rootlun/qemu-tests/cache"
 )
 
 // keepMachine is a machine on a far side with a target, whose root is written to
@@ -183,8 +184,7 @@ func (s *scene) repaired(r *Running, n int) {
 func TestKeeperAndISCSID(t *testing.T) {
 	s := newScene(t)
 	files := s.openISCSI("iscsid")
-	cache, _ := cacheDir()
-	files = append(files, initramfs.File{Source: filepath.Join(cache, "open-iscsi/etc/iscsi/iscsid.conf"), Destination: "/etc/iscsi/iscsid.conf"})
+	files = append(files, initramfs.File{Source: cache.Path(t, "open-iscsi/etc/iscsi/iscsid.conf"), Destination: "/etc/iscsi/iscsid.conf"})
 	m, far, target, tgt := s.keepMachine(files, "keep.repairs=1")
 	r := s.start(m)
 	s.waitFor(r, "iscsid has the session")
