@@ -11,40 +11,41 @@ import (
 
 // Who keeps the root's session: the columns of README's table.
 const (
-	untilISCSID = "rootlun, until iscsid starts"
-	iscsid      = "iscsid, by rootlun's records"
-	noISCSID    = "rootlun, without open-iscsi"
+	besideISCSID = "rootlun, before and after iscsid"
+	iscsid       = "iscsid, by rootlun's records"
+	noISCSID     = "rootlun, without open-iscsi"
 )
 
 // survival is what was survived, as README has it in a table.
 type survival struct {
 	mu    sync.Mutex
-	cells map[[2]string]bool // what, and who kept the session
+	cells map[[2]string]string // by what, and who kept the session
 }
 
 // add notes that a system survived something.
-func (s *survival) add(what, keeper string) {
+func (s *survival) add(what, keeper string) { s.note(what, keeper, "survives") }
+
+// lost notes that it did not, and can't.
+func (s *survival) lost(what, keeper string) { s.note(what, keeper, "**is lost**") }
+
+func (s *survival) note(what, keeper, how string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cells == nil {
-		s.cells = map[[2]string]bool{}
+		s.cells = map[[2]string]string{}
 	}
-	s.cells[[2]string{what, keeper}] = true
+	s.cells[[2]string{what, keeper}] = how
 }
 
 // table is README's table. Its rows are in the order of the test.
 func (s *survival) table() string {
-	columns := []string{untilISCSID, iscsid, noISCSID}
+	columns := []string{besideISCSID, iscsid, noISCSID}
 	var b strings.Builder
 	fmt.Fprintf(&b, "| while the root is written to | %s |\n|---|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
 	for _, what := range trials() {
 		fmt.Fprintf(&b, "| %s |", what)
 		for _, column := range columns {
-			if s.cells[[2]string{what, column}] {
-				b.WriteString(" survives |")
-			} else {
-				b.WriteString(" |")
-			}
+			b.WriteString(strings.TrimRight(" "+s.cells[[2]string{what, column}], " ") + " |")
 		}
 		b.WriteByte('\n')
 	}
