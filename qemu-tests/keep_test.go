@@ -131,7 +131,7 @@ func TestKeeper(t *testing.T) {
 	r := s.start(m)
 	s.waitFor(r, "the load begins")
 
-	reset(m.Plugs[0].Cable)
+	m.Plugs[0].Cable.Reset()
 	s.waitFor(r, "logged in to")
 
 	tgt.Close()

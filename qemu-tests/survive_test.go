@@ -1,16 +1,12 @@
 package qemutests
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/rootlun/rootlun/initramfs"
 )
@@ -25,21 +21,8 @@ type survivor struct {
 	cable  *Cable
 }
 
-// A fault is made and, if it does not pass by itself, taken away again.
-type fault struct {
-	name string
-	do   func(*survivor)
-}
-
-// The faults that the root has to survive, whoever keeps its session.
-var faults = []fault{
-	{"the target is gone for 5 s", func(v *survivor) { v.without(5 * time.Second) }},
-	{"the target is gone for 30 s", func(v *survivor) { v.without(30 * time.Second) }},
-	{"the target is gone for 150 s", func(v *survivor) { v.without(150 * time.Second) }},
-	{"the connection is reset", func(v *survivor) { reset(v.cable) }},
-	{"the link is down for 10 s", func(v *survivor) { v.unplugged(10 * time.Second) }},
-	{"the link is down for 45 s", func(v *survivor) { v.unplugged(45 * time.Second) }}, // longer than SCSI's patience of 30
-}
+// The faults that the root has to survive.
+var faults = Faults()
 
 // What is survived besides: once iscsid keeps the session, and at the end.
 const (
@@ -61,7 +44,7 @@ func ended(how string) string { return "the target is gone for 10 s during syste
 // trials returns what is survived, in its order.
 func trials() (list []string) {
 	for _, f := range faults {
-		list = append(list, f.name)
+		list = append(list, f.Name)
 	}
 	list = append(list, restarted, killed, upgraded)
 	for _, c := range commands {
@@ -73,16 +56,10 @@ func trials() (list []string) {
 
 // without is the target's absence.
 func (v *survivor) without(d time.Duration) {
-	v.tgt.Close()
-	pause(d)
-	v.tgt = v.farTGT(v.far, v.target)
-}
-
-// unplugged is the absence of the link.
-func (v *survivor) unplugged(d time.Duration) {
-	v.SetLink(0, false)
-	pause(d)
-	v.SetLink(0, true)
+	v.t.Helper()
+	if err := v.tgt.Restart(v.ctx, d); err != nil {
+		v.t.Fatal(err)
+	}
 }
 
 // patience is how long a command in the system may take. What waits for the root's
@@ -122,12 +99,14 @@ func (v *survivor) survives(what string) {
 }
 
 // suffer makes faults one after the other.
-func (v *survivor) suffer(keeper string, faults []fault, results *survival) {
+func (v *survivor) suffer(keeper string, faults []Fault, results *survival) {
 	v.t.Helper()
 	for _, f := range faults {
-		f.do(v)
-		v.survives(f.name)
-		results.add(f.name, keeper)
+		if err := f.Make(v.ctx, Path{v.Running, v.cable, v.tgt}); err != nil {
+			v.t.Fatal(err)
+		}
+		v.survives(f.Name)
+		results.add(f.Name, keeper)
 	}
 }
 
@@ -380,34 +359,5 @@ func (v *survivor) ends(how, keeper string, results *survival) {
 	results.add(ended(how), keeper)
 }
 
-// pause is how long a fault lasts.
+// pause is how long something may go on by itself.
 func pause(d time.Duration) { <-time.After(d) }
-
-// reset gives the machine's connection to a portal a reset in place of the next
-// segment.
-func reset(c *Cable) {
-	var done atomic.Bool
-	c.Filter(func(f Frame) bool {
-		tcp := f.Data[14:]
-		switch {
-		case f.EtherType() == unix.ETH_P_IP && len(tcp) >= 40 && tcp[9] == unix.IPPROTO_TCP:
-			tcp = tcp[int(tcp[0]&15)*4:]
-		case f.EtherType() == unix.ETH_P_IPV6 && len(tcp) >= 60 && tcp[6] == unix.IPPROTO_TCP:
-			tcp = tcp[40:]
-		default:
-			return true
-		}
-		if !f.ToGuest || len(tcp) < 20 || binary.BigEndian.Uint16(tcp) != 3260 || done.Swap(true) {
-			return true
-		}
-		// RFC 1624, 3: what a field adds to the checksum.
-		sum := uint32(^binary.BigEndian.Uint16(tcp[16:]))
-		const flagReset = 0x04
-		if tcp[13]&flagReset == 0 {
-			sum += flagReset
-			tcp[13] |= flagReset
-		}
-		binary.BigEndian.PutUint16(tcp[16:], ^uint16(sum+sum>>16))
-		return true
-	})
-}
