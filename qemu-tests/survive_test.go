@@ -155,6 +155,12 @@ func (v *survivor) over() {
 // to wait, so each of these is a machine of its own.
 func TestSurvival(t *testing.T) {
 	results := &survival{}
+	booting := make(chan struct{}, 2) // as systemd gives up what takes long
+	boots := func(f func()) {
+		booting <- struct{}{}
+		defer func() { <-booting }()
+		f()
+	}
 	t.Run("systems", func(t *testing.T) { // returns when all have ended
 		for _, row := range []struct {
 			system  string
@@ -173,8 +179,11 @@ func TestSurvival(t *testing.T) {
 			{"busybox", "IPv4", "early", ""},
 		} {
 			t.Run(row.system+"/"+row.network+"/"+row.suffers, func(t *testing.T) {
-				v := newSurvivor(t, row.system, row.network)
-				v.do("rootlun-load run >/dev/null 2>&1 & until [ -s /run/load/count ]; do sleep 0.1; done")
+				v := &survivor{scene: newSystem(t)}
+				boots(func() {
+					v.boot(row.system, row.network)
+					v.do("rootlun-load run >/dev/null 2>&1 & until [ -s /run/load/count ]; do sleep 0.1; done")
+				})
 				before, after := noISCSID, noISCSID
 				own := strings.HasSuffix(row.system, "open-iscsi")
 				if own {
@@ -192,10 +201,12 @@ func TestSurvival(t *testing.T) {
 					return
 				}
 				first := v.connection()
-				v.do("echo >/run/gate")
-				if state, _ := v.code("systemctl is-system-running --wait"); strings.TrimSpace(state) != "running" {
-					t.Errorf("the system is %s%s", state, v.do("systemctl --failed --no-legend --plain"))
-				}
+				boots(func() {
+					v.do("echo >/run/gate")
+					if state, _ := v.code("systemctl is-system-running --wait"); strings.TrimSpace(state) != "running" {
+						t.Errorf("the system is %s%s", state, v.do("systemctl --failed --no-legend --plain"))
+					}
+				})
 				if own {
 					v.anotherThan(first)
 					v.safe("after the takeover")
@@ -218,12 +229,12 @@ func TestSurvival(t *testing.T) {
 	}
 }
 
-// newSurvivor boots a system to its gate, before most of its services.
-func newSurvivor(t *testing.T, system, network string) *survivor {
-	t.Helper()
-	s := newSystem(t)
+// boot boots a system to its gate, before most of its services.
+func (v *survivor) boot(system, network string) {
+	v.t.Helper()
+	s := v.scene
 	s.extend(20 * time.Minute)
-	v := &survivor{scene: s, far: s.far([]string{"10.7.0.1/24", "fe80::1/64", "fd07::1/64"})}
+	v.far = s.far([]string{"10.7.0.1/24", "fe80::1/64", "fd07::1/64"})
 	v.target = Target{Name: targetName, LUN: 1,
 		Username: "node", Secret: "correct-horse-1", UsernameIn: "target", SecretIn: "battery-staple-2"}
 	if system == "busybox" {
@@ -236,7 +247,7 @@ func newSurvivor(t *testing.T, system, network string) *survivor {
 		for name, file := range map[string]string{"/root/vmlinuz": s.Kernel, "/root/initrd": s.image} {
 			data, err := os.ReadFile(file)
 			if err != nil {
-				t.Fatal(err)
+				v.t.Fatal(err)
 			}
 			s.put(v.target.Image, name, data, "0100644")
 		}
@@ -262,7 +273,6 @@ func newSurvivor(t *testing.T, system, network string) *survivor {
 	}
 	m.Agent = true
 	v.Running = s.start(m)
-	return v
 }
 
 // taken does to iscsid, which keeps the session, what an administrator may.
