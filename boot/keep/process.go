@@ -27,7 +27,7 @@ const Program = "/run/rootlun/rootlun"
 const readyLine = "ready\n"
 
 // readyTimeout bounds the wait for the keeper to be ready.
-const readyTimeout = 15 * time.Second
+const readyTimeout = time.Minute
 
 // Start copies the running program to Program and starts it as the keeper of what
 // list says, in a session and a mount namespace of its own. The "@" that its name
