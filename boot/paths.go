@@ -121,10 +121,11 @@ func (p *paths) first(ctx context.Context) (*Path, error) {
 	defer p.quiet()
 	var grace <-chan struct{}
 	over := false // the grace of the ways that come before one that is there
+	last := false // ctx has ended, and all that ends with it
 	for {
 		targets, more, lack, nicsChanged := p.nics.targets()
 		p.mu.Lock()
-		for i := len(p.ways); i < len(targets); i++ {
+		for i := len(p.ways); i < len(targets) && !last; i++ {
 			p.ways = append(p.ways, way{target: targets[i]})
 			p.running.Go(func() { p.follow(ctx, i, targets[i]) })
 		}
@@ -136,10 +137,10 @@ func (p *paths) first(ctx context.Context) (*Path, error) {
 			grace = timer.After(pathGrace)
 		}
 		final := ended && !more && ctx.Err() == nil
-		if best != nil && (sure || final || ctx.Err() != nil) {
+		if best != nil && (sure || final || last) {
 			return best, nil
 		}
-		if final || ctx.Err() != nil {
+		if final || last {
 			return nil, p.failed(lack, final)
 		}
 		select {
@@ -148,7 +149,9 @@ func (p *paths) first(ctx context.Context) (*Path, error) {
 		case <-grace:
 			over = true
 		case <-ctx.Done():
-			p.running.Wait() // all end with ctx, and say what they were at
+		}
+		if last = ctx.Err() != nil; last { // all end with it, and say what they were at
+			p.running.Wait()
 			p.nics.running.Wait()
 		}
 	}
