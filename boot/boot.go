@@ -76,8 +76,14 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	if err := writeState(c, version, plan, path, all, nics, init); err != nil {
 		c.Printf("warning: %v", err)
 	}
-	if err := handoff.WriteNetwork("/run", interfaces(plan, nics)); err != nil {
+	if err := handoff.WriteNetwork("/run", handoff.Systemd(sysroot), interfaces(plan, nics)); err != nil {
 		c.Printf("warning: the next system's network manager may take the root's NIC down: %v", err)
+	}
+	if err := handOver(plan, all); err != nil {
+		c.Printf("warning: the next system's iscsid may change the root's session: %v", err)
+	}
+	if !plan.NoKeep {
+		startKeeper(ctx, c, all, ways, nics)
 	}
 	err = switchRoot(c, init, os.Args[1:], initEnvironment(os.Environ()))
 	return plan, &StepError{Step: "hand over to " + init, Err: err}

@@ -70,9 +70,11 @@ type checker struct {
 // verdicts is a list that grows.
 type verdicts []*Verdict
 
-func (v *verdicts) ok(what, text string)   { *v = append(*v, &Verdict{"ok", what, text}) }
-func (v *verdicts) fail(what, text string) { *v = append(*v, &Verdict{"fail", what, text}) }
-func (v *verdicts) skip(what, text string) { *v = append(*v, &Verdict{"skip", what, text}) }
+func (v *verdicts) add(result, what, text string) { *v = append(*v, &Verdict{result, what, text}) }
+
+func (v *verdicts) ok(what, text string)   { v.add("ok", what, text) }
+func (v *verdicts) fail(what, text string) { v.add("fail", what, text) }
+func (v *verdicts) skip(what, text string) { v.add("skip", what, text) }
 
 func (c *checker) all(ctx context.Context) (v verdicts) {
 	for i := range c.plan.NICs {

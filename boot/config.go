@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/rootlun/rootlun/boot/network"
@@ -27,6 +29,10 @@ func sessionConfig(plan *fw.Plan, t *fw.Target) (*session.Config, error) {
 	cfg.Portal = netip.AddrPortFrom(addr, t.Port)
 	if t.CHAP != nil {
 		cfg.CHAP = loginCHAP(t.CHAP)
+	}
+	if multipath(plan, t, os.DirFS("/")) {
+		cfg.Timers.Replacement = 5 * time.Second
+		cfg.Timers.NoopInterval, cfg.Timers.NoopTimeout = 5*time.Second, 10*time.Second
 	}
 	for _, p := range plan.Params {
 		if err := cfg.Set(p.Name, p.Value); err != nil {
@@ -53,6 +59,24 @@ func CheckParams(plan *fw.Plan) (err error) {
 		plan.Warnings = append(plan.Warnings, "rd.iscsi.param: "+w)
 	}
 	return err
+}
+
+// multipath says whether a session's timers are to be those for dm-multipath
+// (open-iscsi's README, 8.1) and not those for a root on one disk (8.2), which
+// are its opposite. On a disk that is mounted as it is I/O would fail a few
+// seconds after its only way; so where nobody decides, several ways to a unit
+// are not enough, the image must be one that puts them together.
+func multipath(plan *fw.Plan, t *fw.Target, image fs.FS) bool {
+	if plan.Timers == "root" || plan.Timers == "multipath" {
+		return plan.Timers == "multipath"
+	}
+	ways := 0
+	for _, o := range plan.Targets {
+		if o.Name == t.Name && o.LUN == t.LUN {
+			ways++
+		}
+	}
+	return ways > 1 && (exists(image, "sbin/multipathd") || exists(image, "usr/sbin/multipathd"))
 }
 
 func loginCHAP(c *fw.CHAP) *login.CHAP {

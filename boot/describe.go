@@ -2,6 +2,7 @@ package boot
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -145,7 +146,8 @@ func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, nics
 			Auth: p.Target.Auth(), From: p.Target.From,
 		},
 		Session: handoff.Session{
-			SID: p.Session.SID, Attached: p.Target.Session != "", TPGT: p.Session.TargetPortalGroupTag, ReplacementTimeout: seconds(timers.Replacement),
+			Timers: "root",
+			SID:    p.Session.SID, Attached: p.Target.Session != "", TPGT: p.Session.TargetPortalGroupTag, ReplacementTimeout: seconds(timers.Replacement),
 			NoopOutInterval: seconds(timers.NoopInterval), NoopOutTimeout: seconds(timers.NoopTimeout),
 		},
 		Disk:     handoff.Disk{Name: p.Disk.Name, Size: p.Disk.Size},
@@ -153,6 +155,9 @@ func state(c *Console, version string, plan *fw.Plan, p *Path, all []*Path, nics
 		Warnings: append([]string{}, plan.Warnings...),
 	}
 	s.NIC.From = p.NICFrom
+	if multipath(plan, &p.Target, os.DirFS("/")) {
+		s.Session.Timers = "multipath"
+	}
 	if s.Session.Attached { // whoever made it has set these
 		s.Session = handoff.Session{SID: s.Session.SID, Attached: true}
 	}

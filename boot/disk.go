@@ -149,9 +149,11 @@ func splitDevice(want string) (key, value string) {
 	if want == "" {
 		return "", ""
 	}
-	for dir, key := range map[string]string{"label": "LABEL", "uuid": "UUID", "partlabel": "PARTLABEL", "partuuid": "PARTUUID"} {
-		if v, ok := strings.CutPrefix(want, "/dev/disk/by-"+dir+"/"); ok {
-			return key, unescape(v)
+	link, _ := strings.CutPrefix(want, "/dev/disk/by-")
+	switch by, v, ok := strings.Cut(link, "/"); by {
+	case "label", "uuid", "partlabel", "partuuid":
+		if ok && link != want {
+			return strings.ToUpper(by), unescape(v)
 		}
 	}
 	if strings.HasPrefix(want, "/") {

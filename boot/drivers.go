@@ -91,15 +91,19 @@ func loadDrivers(ctx context.Context, c *Console) (*drivers, error) {
 	})
 	var loadErr error
 	load.Go(func() { loadErr = loadNeeded(loader) })
+	var once sync.Once
+	var initiator *session.Initiator
 	return &drivers{
 		release: release,
 		loader:  loader,
-		initiator: sync.OnceValues(func() (*session.Initiator, error) {
-			if load.Wait(); loadErr != nil {
-				return nil, loadErr
-			}
-			return openInitiator(c)
-		}),
+		initiator: func() (*session.Initiator, error) {
+			once.Do(func() {
+				if load.Wait(); loadErr == nil {
+					initiator, loadErr = openInitiator(c)
+				}
+			})
+			return initiator, loadErr
+		},
 		stop: func() { cancel(); plug.Wait() },
 	}, nil
 }

@@ -121,7 +121,7 @@ func logIn(ctx context.Context, c *Console, initiator *session.Initiator, cfg *s
 	c.Step("login", "session %d: %s at %s, %s", s.SID, cfg.TargetName, cfg.Portal, authentication(s))
 	disk, err := findDisk(ctx, c, s, t, root)
 	if err != nil {
-		if out := s.Logout(context.WithoutCancel(ctx)); out != nil {
+		if out := s.Logout(context.Background()); out != nil {
 			c.Printf("warning: %v", out)
 		}
 		return nil, session.Disk{}, err

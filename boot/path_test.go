@@ -45,6 +45,18 @@ func fakePaths(ctx context.Context, cancel context.CancelFunc, plan *fw.Plan, li
 	})
 }
 
+// However soon the time is up, the error says what was tried.
+func TestPathsTimeIsUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p := fakePaths(ctx, cancel, &fw.Plan{Targets: []fw.Target{{Name: "late"}}}, 0, func(fw.Target) (*Path, error) {
+		return nil, unix.ECONNREFUSED
+	})
+	if path, err := p.first(ctx); path != nil || !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("%v, %v", path, err)
+	}
+}
+
 // A secret that was refused is not tried again at speed while another target
 // still may come, and what is said at the end is why each failed.
 func TestPathsTryAgain(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -122,14 +121,15 @@ func (p *paths) first(ctx context.Context) (*Path, error) {
 	defer p.quiet()
 	var grace <-chan struct{}
 	over := false // the grace of the ways that come before one that is there
+	last := false // ctx has ended, and all that ends with it
 	for {
 		targets, more, lack, nicsChanged := p.nics.targets()
 		p.mu.Lock()
-		for i := len(p.ways); i < len(targets); i++ {
+		for i := len(p.ways); i < len(targets) && !last; i++ {
 			p.ways = append(p.ways, way{target: targets[i]})
 			p.running.Go(func() { p.follow(ctx, i, targets[i]) })
 		}
-		ended := !slices.ContainsFunc(p.ways, func(w way) bool { return !w.ended })
+		ended := !p.anyWay(func(w *way) bool { return !w.ended })
 		best, sure := p.choose(over)
 		changed := p.changed
 		p.mu.Unlock()
@@ -137,10 +137,10 @@ func (p *paths) first(ctx context.Context) (*Path, error) {
 			grace = timer.After(pathGrace)
 		}
 		final := ended && !more && ctx.Err() == nil
-		if best != nil && (sure || final || ctx.Err() != nil) {
+		if best != nil && (sure || final || last) {
 			return best, nil
 		}
-		if final || ctx.Err() != nil {
+		if final || last {
 			return nil, p.failed(lack, final)
 		}
 		select {
@@ -149,7 +149,9 @@ func (p *paths) first(ctx context.Context) (*Path, error) {
 		case <-grace:
 			over = true
 		case <-ctx.Done():
-			p.running.Wait() // all end with ctx, and say what they were at
+		}
+		if last = ctx.Err() != nil; last { // all end with it, and say what they were at
+			p.running.Wait()
 			p.nics.running.Wait()
 		}
 	}
@@ -224,7 +226,7 @@ func (p *paths) note(ctx context.Context, i int, path *Path, err error, pause ti
 	w.path = path
 	again = err != nil && when != session.Never && ctx.Err() == nil
 	w.ended, w.slow = !again, when == session.Slowly
-	news := w.err == nil || err != nil && cause(err) != cause(w.err)
+	news := w.err == nil || err != nil && session.Cause(err) != session.Cause(w.err)
 	if err != nil && (w.err == nil || ctx.Err() == nil) { // else why it failed before says more
 		w.err = err
 	}
@@ -250,7 +252,7 @@ func (p *paths) waitedFor() string {
 	for _, w := range p.ways {
 		name := fmt.Sprintf("%s at %s", w.target.Title(), w.target.Portal())
 		if w.err != nil {
-			why, _, _ := strings.Cut(cause(w.err), "; check ") // which was said when it came up
+			why, _, _ := strings.Cut(session.Cause(w.err), "; check ") // which was said when it came up
 			name += fmt.Sprintf(" (%s)", why)
 		}
 		names = append(names, name)
@@ -287,6 +289,16 @@ func (p *paths) failed(lack []error, final bool) error {
 	return step
 }
 
+// anyWay says whether one of the ways is such. The caller holds the lock.
+func (p *paths) anyWay(such func(*way) bool) bool {
+	for i := range p.ways {
+		if such(&p.ways[i]) {
+			return true
+		}
+	}
+	return false
+}
+
 // finish ends the following of ways that are not there: at once where none can
 // still succeed, else when grace has passed since the call. It returns a path for each
 // target, in the plan's order; what is not there has no Session.
@@ -294,7 +306,7 @@ func (p *paths) finish(grace time.Duration) (all []*Path) {
 	over := timer.After(grace)
 	for waiting := true; waiting; {
 		p.mu.Lock()
-		waiting = slices.ContainsFunc(p.ways, func(w way) bool { return !w.ended && !w.slow })
+		waiting = p.anyWay(func(w *way) bool { return !w.ended && !w.slow })
 		changed := p.changed
 		p.mu.Unlock()
 		if waiting {
@@ -323,12 +335,4 @@ func pace(err error) session.Pace {
 		return session.Never
 	}
 	return session.Retry(err)
-}
-
-// cause is what went wrong, without the times, which differ at each attempt.
-func cause(err error) string {
-	if op, ok := errors.AsType[*session.OpError](err); ok {
-		err = op.Err
-	}
-	return err.Error()
 }

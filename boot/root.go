@@ -103,6 +103,37 @@ func switchRoot(c *Console, init string, args, env []string) error {
 	if old.Type != unix.RAMFS_MAGIC && old.Type != unix.TMPFS_MAGIC {
 		return errors.New("/ is not an initramfs: nothing is deleted, nothing is switched")
 	}
+	if err := movePseudo(c); err != nil {
+		return err
+	}
+	if err := deleteInitramfs(); err != nil {
+		return err
+	}
+	if err := enterRoot(); err != nil {
+		return err
+	}
+	return execError(init, unix.Exec(init, append([]string{init}, args...), env))
+}
+
+// LeaveInitramfs gives the process, whose mount namespace is its own, a root of
+// the pseudo file systems alone, so that it holds nothing of the root. In the
+// initramfs they could not stay: as its folders are deleted the kernel takes away
+// what is mounted there, in all namespaces.
+func LeaveInitramfs(c *Console) error {
+	if err := unix.Unmount(sysroot, unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount %s: %w", sysroot, err)
+	}
+	if err := unix.Mount("tmpfs", sysroot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0755,size=64k"); err != nil {
+		return fmt.Errorf("mount tmpfs on %s: %w", sysroot, err)
+	}
+	if err := movePseudo(c); err != nil {
+		return err
+	}
+	return enterRoot()
+}
+
+// movePseudo moves the pseudo file systems to /sysroot.
+func movePseudo(c *Console) error {
 	for i := len(pseudo) - 1; i >= 0; i-- { // /run first, /dev last: the console stays
 		dir := pseudo[i].dir
 		_ = unix.Mkdir(sysroot+dir, 0o755) // it is there, but in a root made by hand; the mount tells
@@ -113,9 +144,11 @@ func switchRoot(c *Console, init string, args, env []string) error {
 			}
 		}
 	}
-	if err := deleteInitramfs(); err != nil {
-		return err
-	}
+	return nil
+}
+
+// enterRoot makes /sysroot /.
+func enterRoot() error {
 	if err := unix.Chdir(sysroot); err != nil {
 		return fmt.Errorf("enter the root: %w", err)
 	}
@@ -128,7 +161,7 @@ func switchRoot(c *Console, init string, args, env []string) error {
 	if err := unix.Chdir("/"); err != nil {
 		return fmt.Errorf("enter /: %w", err)
 	}
-	return execError(init, unix.Exec(init, append([]string{init}, args...), env))
+	return nil
 }
 
 // execError adds what to check: that init is there was seen before.

@@ -34,7 +34,7 @@ func Sessions(c *Console, sids []uint32, out, force bool) (ok bool) {
 	for _, sid := range sids {
 		said := "done"
 		if err := withSession(c, initiator, sid, out, force); err != nil {
-			said, ok = cause(err), false
+			said, ok = session.Cause(err), false
 		}
 		c.Printf("session %d: %s", sid, said)
 	}

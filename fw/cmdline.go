@@ -19,13 +19,13 @@ type command struct {
 	firmware choice    // rd.iscsi.firmware
 	lenient  bool      // rd.rootlun.ibft=lenient
 	names    Initiator // rd.iscsi.initiator
-	targets  []portal  // netroot=iscsi:…, in order
+	targets  []*portal // netroot=iscsi:…, in order
 	chap     CHAP      // rd.iscsi.username and its kin, for what a target does not have itself
 	single   single    // rd.iscsi.target.*
 
 	ipGiven     bool // some ip= was there, if only ip=none
 	fromFW      bool // ip=ibft
-	nics        []NIC
+	nics        []*NIC
 	aliases     map[string]string // ifname=: name to MAC
 	bootif      string            // BOOTIF=, as a MAC
 	noBoot      bool              // rd.bootif=0
@@ -43,7 +43,9 @@ type command struct {
 	dhcpRoot    string  // the word that lets DHCP name the target: root=dhcp or =dhcp6, netroot=dhcp or =dhcp6, netroot=iscsi, root=iscsi
 	params      []Param
 	retries     string // rd.iscsi.login_retry_max
+	timers      string // rd.rootlun.timers
 	failure     Failure
+	noKeep      bool
 	timeouts    Timeouts
 
 	authOptional bool // rd.rootlun.auth=optional
@@ -75,7 +77,7 @@ func readCmdline(s *Sources) *command {
 		text, err := readSmall(s.FS, "proc/cmdline", 64<<10)
 		c = parseCmdline(string(text))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			c.fail(&Error{Place: cmdlinePlace, Err: err})
+			c.fail(mistake(cmdlinePlace, "", "", err))
 		}
 	}
 	c.below(readInitramfsFile(s.FS))
@@ -95,12 +97,12 @@ func parseCmdline(text string) *command {
 		switch {
 		case p != nil:
 			if err := p.set(c, w); err != nil {
-				e = &Error{c.place, redact(p, w), p.form, err}
+				e = mistake(c.place, redact(p, w), p.form, err)
 			}
 		case ours:
 			// The value stays out of sight: it may be a secret behind a
 			// misspelt name.
-			e = &Error{c.place, w.name, nearest(table, w.name), errors.New("there is no such parameter")}
+			e = mistake(c.place, w.name, nearest(table, w.name), errors.New("there is no such parameter"))
 		}
 		if e != nil {
 			c.asks = c.asks || ours && strings.Contains(w.name, "iscsi")
@@ -119,7 +121,7 @@ func (c *command) noteSecrets() {
 		c.chap.From = "rd.iscsi.password="
 	}
 	secret := c.chap.Password != "" || c.chap.PasswordIn != "" || c.rootTarget != nil && c.rootTarget.CHAP != nil ||
-		slices.ContainsFunc(c.targets, func(t portal) bool { return t.CHAP != nil }) ||
+		slices.ContainsFunc(c.targets, func(t *portal) bool { return t.CHAP != nil }) ||
 		slices.ContainsFunc(c.params, func(p Param) bool { return strings.Contains(p.Name, "password") })
 	if secret {
 		c.warn(secretShows)

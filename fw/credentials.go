@@ -36,11 +36,14 @@ type Credentials struct {
 }
 
 // For returns the credentials of a target, the zero CHAP when there are none.
-func (c *Credentials) For(target string) CHAP { return c.Targets[target].over(c.CHAP) }
+func (c *Credentials) For(target string) CHAP {
+	h := c.Targets[target]
+	return h.over(&c.CHAP)
+}
 
 // over lays credentials over others, value by value. From tells where the
 // password is from.
-func (h CHAP) over(low CHAP) CHAP {
+func (h *CHAP) over(low *CHAP) CHAP {
 	from := h.From
 	if h.Password == "" && (low.Password != "" || h.empty()) {
 		from = low.From
@@ -52,12 +55,12 @@ func (h CHAP) over(low CHAP) CHAP {
 	}
 }
 
-func (h CHAP) empty() bool {
+func (h *CHAP) empty() bool {
 	return h.Username == "" && h.Password == "" && h.UsernameIn == "" && h.PasswordIn == ""
 }
 
 // check says what credentials lack.
-func (h CHAP) check() error {
+func (h *CHAP) check() error {
 	switch {
 	case h.empty():
 		return nil
@@ -148,8 +151,8 @@ func readCredentials(s *Sources, name string, r *report) *Credentials {
 		return c
 	}
 	if given {
-		r.fail(&Error{cmdlinePlace, "rd.rootlun.credentials=" + name, "rd.rootlun.credentials=/PATH/TO/FILE or =NAME",
-			errors.New("there is no such file to be read: not /" + strings.Join(places, ", not /"))})
+		r.fail(mistake(cmdlinePlace, "rd.rootlun.credentials="+name, "rd.rootlun.credentials=/PATH/TO/FILE or =NAME",
+			errors.New("there is no such file to be read: not /"+strings.Join(places, ", not /"))))
 	}
 	return new(Credentials)
 }
@@ -166,7 +169,7 @@ func ReadCredentials(fsys fs.FS, name, place string) (c *Credentials, warnings [
 		err = fmt.Errorf("the file is larger than %d bytes", credentialsMost)
 	}
 	if err != nil {
-		return new(Credentials), nil, &Error{Place: place, Err: err}
+		return new(Credentials), nil, mistake(place, "", "", err)
 	}
 	r := &credentialFile{report: report{place: place}, Credentials: Credentials{From: place}}
 	r.parse(string(text))
@@ -208,7 +211,7 @@ func (r *credentialFile) parse(text string) {
 			err = r.set(name, value)
 		}
 		if err != nil {
-			r.fail(&Error{fmt.Sprintf("%s, line %d", r.place, n), settingName(name), credentialsForm, err})
+			r.fail(mistake(fmt.Sprintf("%s, line %d", r.place, n), settingName(name), credentialsForm, err))
 		}
 	}
 }

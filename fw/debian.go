@@ -26,9 +26,9 @@ func readInitramfsFile(fsys fs.FS) *command {
 		c := parseInitramfsFile(string(text), place)
 		switch {
 		case err != nil:
-			c.fail(&Error{Place: place, Err: err})
+			c.fail(mistake(place, "", "", err))
 		case len(text) == most:
-			c.fail(&Error{Place: place, Err: errors.New("it is longer than 64 KiB")})
+			c.fail(mistake(place, "", "", errors.New("it is longer than 64 KiB")))
 		}
 		info, err := fs.Stat(fsys, name)
 		if err == nil && info.Mode().Perm()&0o004 != 0 && (c.chap.Password != "" || c.chap.PasswordIn != "") {
@@ -45,7 +45,7 @@ func parseInitramfsFile(text, place string) *command {
 	c := &command{report: report{place: place}}
 	values, errs := shellAssignments(text)
 	for _, e := range errs {
-		c.fail(&Error{Place: place + ", line " + strconv.Itoa(e.line), Err: e.err})
+		c.fail(mistake(place+", line "+strconv.Itoa(e.line), "", "", e.err))
 	}
 	table := parameters()
 	for _, v := range values {
@@ -57,10 +57,10 @@ func parseInitramfsFile(text, place string) *command {
 			w := word{v.name, v.value, true}
 			if err := p.set(c, w); err != nil {
 				_, example, _ := strings.Cut(p.form, "=")
-				e = &Error{Word: redact(p, w), Form: v.name + "=" + first(example, "true"), Err: err}
+				e = mistake("", redact(p, w), v.name+"="+first(example, "true"), err)
 			}
 		case !known && strings.HasPrefix(v.name, "ISCSI_"):
-			e = &Error{Word: v.name, Form: "one of " + initramfsVariables, Err: errors.New("there is no such variable")}
+			e = mistake("", v.name, "one of "+initramfsVariables, errors.New("there is no such variable"))
 		}
 		if e != nil {
 			e.Place = place + ", line " + strconv.Itoa(v.line)
@@ -87,5 +87,5 @@ func (c *command) below(f *command) {
 		c.single = f.single
 		c.single.place, c.single.from = f.place, f.place
 	}
-	c.chap = c.chap.over(f.chap)
+	c.chap = c.chap.over(&f.chap)
 }

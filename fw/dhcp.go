@@ -40,7 +40,7 @@ func (p *Plan) Lease(nic int, l Lease) error {
 	}
 	if name := trim(l.InitiatorName); name != "" && p.Initiator.yields() {
 		if err := r.checkName(name); err != nil {
-			r.fail(&Error{l.From, name, "option 203: iqn.2009-06.com.example:host", err})
+			r.fail(mistake(l.From, name, "option 203: iqn.2009-06.com.example:host", err))
 		} else {
 			p.named(Initiator{name, l.From})
 		}
@@ -57,7 +57,7 @@ func (p *Plan) Lease(nic int, l Lease) error {
 	}
 	for _, w := range r.warnings {
 		if !slices.Contains(p.Warnings, w) {
-			p.Warnings = append(p.Warnings, w)
+			p.warn(w)
 		}
 	}
 	return errors.Join(r.errs...)
@@ -85,22 +85,22 @@ func (p *Plan) leaseTarget(r *report, nic int, l Lease) {
 			err = errNoServer
 		}
 		if err != nil {
-			r.fail(&Error{l.From, "iscsi:" + hideTarget(rest), rootPathForm, err})
+			r.fail(mistake(l.From, "iscsi:"+hideTarget(rest), rootPathForm, err))
 			continue
 		}
 		t.From, t.NIC = l.From, nic
-		if i := slices.IndexFunc(p.NICs, func(n NIC) bool { return n.Name == t.netdev }); t.netdev != "" && i >= 0 {
+		if i := indexNIC(p.NICs, func(n *NIC) bool { return n.Name == t.netdev }); t.netdev != "" && i >= 0 {
 			t.NIC = i
 		}
 		if t.CHAP != nil {
 			t.CHAP.From = l.From
 		}
-		if err := p.add(t.Target, false); err != nil {
+		if err := p.add(&t.Target, false); err != nil {
 			r.fail(err)
 		}
 	}
 	if !named {
-		r.fail(&Error{l.From, "", rootPathForm, fmt.Errorf("%s asks DHCP for the target, and this server names none: it has no root-path (option 17) of iSCSI for this machine", p.AskDHCP)})
+		r.fail(mistake(l.From, "", rootPathForm, fmt.Errorf("%s asks DHCP for the target, and this server names none: it has no root-path (option 17) of iSCSI for this machine", p.AskDHCP)))
 	}
 }
 
@@ -126,7 +126,7 @@ func (p *Plan) keptLeases(m machine) error {
 		name := "run/" + e.Name()
 		text, err := readSmall(m.fsys, name, 64<<10)
 		if err != nil {
-			errs = append(errs, &Error{Place: "/" + name, Err: err})
+			errs = append(errs, mistake("/"+name, "", "", err))
 			continue
 		}
 		values := shellValues(string(text))
@@ -135,7 +135,7 @@ func (p *Plan) keptLeases(m machine) error {
 		}
 		device := values["DEVICE"]
 		mac := m.mac(device)
-		nic := slices.IndexFunc(p.NICs, func(n NIC) bool { return n.Name == device || mac != "" && n.MAC == mac })
+		nic := indexNIC(p.NICs, func(n *NIC) bool { return n.Name == device || mac != "" && n.MAC == mac })
 		if nic < 0 && len(p.NICs) == 1 && p.NICs[0].Name == "" && p.NICs[0].MAC == "" {
 			nic = 0
 		}

@@ -35,6 +35,9 @@ func (e *Error) Error() string {
 // Unwrap returns what is wrong.
 func (e *Error) Unwrap() error { return e.Err }
 
+// mistake is an Error; an empty word or form is left out of its text.
+func mistake(place, word, form string, err error) *Error { return &Error{place, word, form, err} }
+
 // report is what one source has to complain about.
 type report struct {
 	place    string // what the source is called, "kernel command line"

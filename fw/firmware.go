@@ -1,13 +1,10 @@
 package fw
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
-	"github.com/rootlun/rootlun/fw/stable"
 	"github.com/rootlun/rootlun/ibft"
 )
 
@@ -50,7 +47,7 @@ func readFirmware(s *Sources, lenient bool) *firmware {
 
 // take goes over to g where it says more; what both complain about adds up.
 func (f *firmware) take(g *firmware) {
-	all := report{f.place, slices.Concat(f.errs, g.errs), slices.Concat(f.warnings, g.warnings)}
+	all := report{f.place, append(f.errs, g.errs...), append(f.warnings, g.warnings...)}
 	if f.from == "" || len(g.targets) > 0 {
 		*f = *g
 	}
@@ -59,12 +56,12 @@ func (f *firmware) take(g *firmware) {
 
 // add puts g's NICs and targets after those of f.
 func (f *firmware) add(g *firmware) {
-	for _, t := range g.targets {
-		if t.NIC >= 0 {
+	for i := range g.targets {
+		if t := &g.targets[i]; t.NIC >= 0 {
 			t.NIC += len(f.nics)
 		}
-		f.targets = append(f.targets, t)
 	}
+	f.targets = append(f.targets, g.targets...)
 	f.nics, f.tables = append(f.nics, g.nics...), append(f.tables, g.tables...)
 	f.errs, f.warnings = append(f.errs, g.errs...), append(f.warnings, g.warnings...)
 	f.from = first(f.from, g.from)
@@ -80,7 +77,7 @@ func (f *firmware) add(g *firmware) {
 
 // sort puts boot-selected targets before valid ones before others.
 func (f *firmware) sort() {
-	rank := func(t Target) int {
+	rank := func(t *Target) int {
 		switch {
 		case t.Boot && t.Valid:
 			return 0
@@ -89,7 +86,15 @@ func (f *firmware) sort() {
 		}
 		return 2
 	}
-	stable.Sort(f.targets, func(a, b Target) int { return cmp.Compare(rank(a), rank(b)) })
+	var sorted []Target
+	for want := range 3 {
+		for i := range f.targets {
+			if t := &f.targets[i]; rank(t) == want {
+				sorted = append(sorted, *t)
+			}
+		}
+	}
+	f.targets = sorted
 }
 
 // readTable decodes a table that lies at file, for errors. from is what the
@@ -106,8 +111,13 @@ func readTable(raw []byte, file, from string, lenient bool) *firmware {
 	if format, ok := errors.AsType[*ibft.FormatError](err); ok && format.Tolerable {
 		err = fmt.Errorf("%w; rd.rootlun.ibft=lenient takes the table all the same", err)
 	}
-	f := new(firmware)
-	f.fail(&Error{Place: file, Err: err})
+	return refused(file, err)
+}
+
+// refused is what a place says that cannot be read.
+func refused(place string, err error) *firmware {
+	f := &firmware{}
+	f.fail(mistake(place, "", "", err))
 	return f
 }
 

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/rootlun/rootlun/fw/stable"
@@ -25,9 +24,7 @@ func readACPI(fsys fs.FS, lenient bool) (out []*firmware) {
 	for _, name := range acpiTables(fsys) {
 		raw, err := readSmall(fsys, name, 64<<10) // its offsets have 16 bits
 		if err != nil {
-			f := new(firmware)
-			f.fail(&Error{Place: "/" + name, Err: err})
-			out = append(out, f)
+			out = append(out, refused("/"+name, err))
 			continue
 		}
 		out = append(out, readTable(raw, "/"+name, "iBFT (ACPI)", lenient))
@@ -38,7 +35,12 @@ func readACPI(fsys fs.FS, lenient bool) (out []*firmware) {
 // TargetInACPI reports whether a table in ACPI names a target that can be used.
 // Without one it is worth while to load the kernel's iscsi_ibft before Read.
 func TargetInACPI(fsys fs.FS) bool {
-	return slices.ContainsFunc(readACPI(fsys, false), func(f *firmware) bool { return len(f.targets) > 0 })
+	for _, f := range readACPI(fsys, false) {
+		if len(f.targets) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // acpiTables returns the paths of the tables that ACPI has. Two with one
@@ -70,7 +72,7 @@ func fromTable(t *ibft.Table, from string) *firmware {
 		f.initiator = Initiator{t.Initiator.Name, from}
 	}
 	for i := range t.NICs {
-		f.nics = append(f.nics, f.nic(&t.NICs[i], from))
+		f.nics = append(f.nics, *f.nic(&t.NICs[i], from))
 	}
 	for i := range t.Targets {
 		f.target(t, &t.Targets[i], from)
@@ -87,8 +89,8 @@ func problem(p ibft.Problem) string {
 	return fmt.Sprintf("offset %d: %s", p.Offset, p.Reason)
 }
 
-func (f *firmware) nic(n *ibft.NIC, from string) NIC {
-	out := NIC{
+func (f *firmware) nic(n *ibft.NIC, from string) *NIC {
+	out := &NIC{
 		Index:      int(n.Index),
 		PCI:        n.PCIAddress(),
 		VLAN:       n.VLANID(),
@@ -146,7 +148,7 @@ func origin(n *ibft.NIC) string {
 // in with less is what an attacker would like.
 func (f *firmware) target(t *ibft.Table, g *ibft.Target, from string) {
 	where := fmt.Sprintf("target %d", g.Index)
-	fail := func(err error) { f.fail(&Error{Place: from, Word: where, Err: err}) }
+	fail := func(err error) { f.fail(mistake(from, where, "", err)) }
 	if g.Name == "" && !g.IP.IsValid() && !g.Valid && !g.Boot {
 		return // an empty slot
 	}

@@ -80,10 +80,10 @@ func (m machine) madeName(nics []NIC) (name, from string) {
 		uuid != "03000200-0400-0500-0006-000700080009" { // what AMI's firmware ships with
 		return madePrefix + uuid, fromUUID
 	}
-	for _, n := range nics {
-		mac := n.MAC
-		if mac == "" && n.Name != "" {
-			mac = m.mac(n.Name)
+	for i := range nics {
+		mac := nics[i].MAC
+		if mac == "" && nics[i].Name != "" {
+			mac = m.mac(nics[i].Name)
 		}
 		if mac != "" {
 			return madePrefix + strings.ReplaceAll(mac, ":", ""), fromMAC

@@ -25,23 +25,23 @@ func setIP(c *command, w word) error {
 	if err != nil {
 		return err
 	}
-	nic := NIC{Index: -1, From: "ip="}
+	nic := &NIC{Index: -1, From: "ip="}
 	var rest []string
 	positional := len(f) > 4 || len(f) > 2 && f[0] == "" || isAddress(f[0])
 	switch {
 	case f[0] == bootIF && len(f) == 1:
 		nic.Name = bootIF
-		err = c.autoconf(&nic, "dhcp")
+		err = c.autoconf(nic, "dhcp")
 	case len(f) == 1 && !positional:
-		err = c.autoconf(&nic, f[0])
+		err = c.autoconf(nic, f[0])
 	case !positional:
 		if err = nic.setDevice(f[0]); err == nil {
-			err = c.autoconf(&nic, f[1])
+			err = c.autoconf(nic, f[1])
 		}
 		rest = f[2:]
 	default:
 		f = append(f, make([]string, max(0, 7-len(f)))...)
-		err = c.explicit(&nic, f)
+		err = c.explicit(nic, f)
 		rest = f[7:]
 	}
 	if err != nil {
@@ -225,13 +225,13 @@ func (nic *NIC) setRest(f []string) error {
 
 // addNIC adds what an ip= says to what an earlier one says of the same NIC, so
 // that one NIC can have an IPv4 and an IPv6 address.
-func (c *command) addNIC(nic NIC) {
-	i := slices.IndexFunc(c.nics, func(n NIC) bool { return n.Name == nic.Name && n.MAC == nic.MAC })
+func (c *command) addNIC(nic *NIC) {
+	i := slices.IndexFunc(c.nics, func(n *NIC) bool { return n.Name == nic.Name && n.MAC == nic.MAC })
 	if i < 0 {
 		c.nics = append(c.nics, nic)
 		return
 	}
-	n := &c.nics[i]
+	n := c.nics[i]
 	n.DHCP, n.DHCP6 = n.DHCP || nic.DHCP, n.DHCP6 || nic.DHCP6
 	n.RA, n.LinkLocal = n.RA || nic.RA, n.LinkLocal || nic.LinkLocal
 	n.Address = append(n.Address, nic.Address...)

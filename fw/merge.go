@@ -31,17 +31,17 @@ import (
 func merge(c *command, creds *Credentials, f *firmware, m machine) (*Plan, error) {
 	p := newPlan(c, f)
 	p.Credentials = *creds
-	p.Credentials.CHAP = c.chap.over(creds.CHAP)
+	p.Credentials.CHAP = c.chap.over(&creds.CHAP)
 	if len(creds.Targets) > 0 {
 		p.Credentials.Targets = make(map[string]CHAP)
 		for name, h := range creds.Targets {
-			p.Credentials.Targets[name] = c.chap.over(h)
+			p.Credentials.Targets[name] = c.chap.over(&h)
 		}
 	}
 
 	own := c.targets
 	if c.rootTarget != nil {
-		own = append([]portal{*c.rootTarget}, own...)
+		own = append([]*portal{c.rootTarget}, own...)
 	}
 	useFirmware := len(own) == 0 || c.firmware == on
 	if len(own) == 0 && len(f.targets) == 0 {
@@ -52,19 +52,18 @@ func merge(c *command, creds *Credentials, f *firmware, m machine) (*Plan, error
 	}
 	p.NICs = mergeNICs(c, f, m, useFirmware)
 
-	errs := c.errs
-	add := func(t Target, own bool) {
+	add := func(t *Target, own bool) {
 		if err := p.add(t, own); err != nil {
-			errs = append(errs, err)
+			c.fail(err)
 		}
 	}
 	for _, t := range own {
 		t.NIC = nicOf(t, p.NICs, c.aliases)
-		add(t.Target, true)
+		add(&t.Target, true)
 	}
 	if useFirmware {
-		for _, t := range f.targets {
-			add(t, false)
+		for i := range f.targets {
+			add(&f.targets[i], false)
 		}
 	}
 
@@ -73,34 +72,38 @@ func merge(c *command, creds *Credentials, f *firmware, m machine) (*Plan, error
 
 	if len(p.Targets) > 0 || p.AskDHCP != "" {
 		for _, err := range f.errs {
-			p.Warnings = append(p.Warnings, err.Error())
+			p.warn(err.Error())
 		}
 		if c.firmware == on && len(f.targets) == 0 {
-			p.Warnings = append(p.Warnings, "rd.iscsi.firmware asks for the firmware's target as well, and it has none")
+			p.warn("rd.iscsi.firmware asks for the firmware's target as well, and it has none")
 		}
 	} else {
-		errs = append(errs, f.errs...)
-		if len(errs) == 0 {
-			errs = append(errs, noTarget(c, f))
+		c.errs = append(c.errs, f.errs...)
+		if len(c.errs) == 0 {
+			c.fail(noTarget(c, f))
 		}
 	}
-	if p.AskDHCP != "" && !slices.ContainsFunc(p.NICs, func(n NIC) bool { return n.DHCP || n.DHCP6 }) {
-		errs = append(errs, &Error{cmdlinePlace, p.AskDHCP, "ip=dhcp", errors.New("DHCP is to name the target, and ip= lets no NIC ask it")})
+	if p.AskDHCP != "" && indexNIC(p.NICs, func(n *NIC) bool { return n.DHCP || n.DHCP6 }) < 0 {
+		c.fail(mistake(cmdlinePlace, p.AskDHCP, "ip=dhcp", errors.New("DHCP is to name the target, and ip= lets no NIC ask it")))
 	}
 	if c.fromFW && len(f.nics) == 0 {
-		p.Warnings = append(p.Warnings, "the command line asks for the firmware's addresses, and it has none")
+		p.warn("the command line asks for the firmware's addresses, and it has none")
 	}
 	if err := p.setInitiator(c, f, m); err != nil && (c.asks || len(p.Targets) > 0 || p.AskDHCP != "") { // else a refused table is all there is to say
-		errs = append(errs, err)
+		c.fail(err)
 	}
 	if p.AskDHCP != "" {
 		if err := p.keptLeases(m); err != nil { // DHCP may know better
-			p.Warnings = append(p.Warnings, strings.Split(err.Error(), "\n")...)
+			for _, line := range strings.Split(err.Error(), "\n") {
+				p.warn(line)
+			}
 		}
 	}
 	p.findSessions(m.fsys)
-	return p, errors.Join(errs...)
+	return p, errors.Join(c.errs...)
 }
+
+func (p *Plan) warn(text string) { p.Warnings = append(p.Warnings, text) }
 
 // asks reports whether anything asks for iSCSI.
 func asks(c *command, f *firmware) bool {
@@ -117,10 +120,12 @@ func newPlan(c *command, f *firmware) *Plan {
 		NoPeerDNS:   c.noPeerDNS,
 		VendorClass: c.vendorClass,
 		Params:      c.allParams(),
+		Timers:      c.timers,
 		Root:        c.root,
 		Failure:     c.failure,
+		NoKeep:      c.noKeep,
 		Timeouts:    c.timeouts,
-		Warnings:    slices.Concat(c.warnings, f.warnings),
+		Warnings:    append(append([]string(nil), c.warnings...), f.warnings...),
 
 		AuthOptional: c.authOptional,
 	}
@@ -131,7 +136,7 @@ func newPlan(c *command, f *firmware) *Plan {
 func nothing(c *command, f *firmware) (*Plan, error) {
 	p := newPlan(c, f)
 	for _, err := range c.errs {
-		p.Warnings = append(p.Warnings, err.Error())
+		p.warn(err.Error())
 	}
 	return p, ErrNothing
 }
@@ -140,52 +145,53 @@ func nothing(c *command, f *firmware) (*Plan, error) {
 func noTarget(c *command, f *firmware) error {
 	const form = "netroot=iscsi:192.168.50.1::::iqn.2009-06.com.example:disk"
 	if c.firmware == off {
-		return &Error{cmdlinePlace, "rd.iscsi.firmware=0", form, errors.New("the firmware is not asked, and nothing else names a target")}
+		return mistake(cmdlinePlace, "rd.iscsi.firmware=0", form, errors.New("the firmware is not asked, and nothing else names a target"))
 	}
 	firmware := "the firmware has no table in /" + acpiDir + "/iBFT or /" + ibftDir +
 		" (is the module iscsi_ibft there, and what does the kernel say of an iBFT?)"
 	if f.from != "" {
 		firmware = "the firmware's table, " + f.from + ", has none that can be used"
 	}
-	return &Error{cmdlinePlace, "", form + ", or root=dhcp to have DHCP name it", errors.New(
-		"iSCSI is asked for, and nothing names a target: " + firmware + ", the command line has no netroot=iscsi:…")}
+	return mistake(cmdlinePlace, "", form+", or root=dhcp to have DHCP name it", errors.New(
+		"iSCSI is asked for, and nothing names a target: "+firmware+", the command line has no netroot=iscsi:…"))
 }
 
 // add adds a target, unless it is there already, with what the sources have of
 // its CHAP. own says that what the target itself has goes before the rest.
-func (p *Plan) add(t Target, own bool) error {
+func (p *Plan) add(t *Target, own bool) error {
 	h := p.Credentials.For(t.Name)
 	switch {
 	case t.CHAP == nil:
 	case own:
-		h = t.CHAP.over(h)
+		h = t.CHAP.over(&h)
 	default:
-		h = h.over(*t.CHAP)
+		h = h.over(t.CHAP)
 	}
 	if err := h.check(); err != nil {
-		return &Error{cmp.Or(h.From, t.From), t.Name, "rd.iscsi.username=NAME rd.iscsi.password=SECRET (and rd.iscsi.in.username=, rd.iscsi.in.password=), " +
-			"or node.session.auth.username = NAME and its kin in a credential file", err}
+		return mistake(cmp.Or(h.From, t.From), t.Name, "rd.iscsi.username=NAME rd.iscsi.password=SECRET (and rd.iscsi.in.username=, rd.iscsi.in.password=), "+
+			"or node.session.auth.username = NAME and its kin in a credential file", err)
 	}
 	t.CHAP = nil
 	if !h.empty() {
 		t.CHAP = &h
 	}
 	if weak := h.Weak(); weak != "" && !slices.Contains(p.Warnings, weak) {
-		p.Warnings = append(p.Warnings, weak)
+		p.warn(weak)
 	}
 	p.addTarget(t)
 	return nil
 }
 
 // addTarget adds a target unless it is there already.
-func (p *Plan) addTarget(t Target) {
-	same := func(o Target) bool {
-		return o.Name == t.Name && o.Host == t.Host && o.Port == t.Port && o.LUN == t.LUN &&
-			(o.NIC == t.NIC || o.NIC < 0 || t.NIC < 0)
+func (p *Plan) addTarget(t *Target) {
+	for i := range p.Targets {
+		o := &p.Targets[i]
+		if o.Name == t.Name && o.Host == t.Host && o.Port == t.Port && o.LUN == t.LUN &&
+			(o.NIC == t.NIC || o.NIC < 0 || t.NIC < 0) {
+			return
+		}
 	}
-	if !slices.ContainsFunc(p.Targets, same) {
-		p.Targets = append(p.Targets, t)
-	}
+	p.Targets = append(p.Targets, *t)
 }
 
 // mergeNICs lays the command line's NICs over the firmware's, which keep their
@@ -193,7 +199,7 @@ func (p *Plan) addTarget(t Target) {
 func mergeNICs(c *command, f *firmware, m machine, useFirmware bool) []NIC {
 	var nics []NIC
 	if useFirmware || c.fromFW || !c.ipGiven {
-		nics = slices.Clone(f.nics)
+		nics = append(nics, f.nics...)
 	}
 	table := len(nics)
 	bootif := c.bootif
@@ -217,7 +223,7 @@ func mergeNICs(c *command, f *firmware, m machine, useFirmware bool) []NIC {
 			if n.Name == "" && n.MAC == "" {
 				n.MAC = bootif
 			}
-			nics = append(nics, n)
+			nics = append(nics, *n)
 		}
 	}
 	if len(nics) == 0 && !c.ipGiven {
@@ -231,7 +237,7 @@ func mergeNICs(c *command, f *firmware, m machine, useFirmware bool) []NIC {
 		if mac := c.aliases[n.Name]; mac != "" {
 			n.Name, n.MAC = "", mac
 		}
-		nics = []NIC{n}
+		nics = []NIC{*n}
 	}
 	for i := range nics {
 		nics[i].AddressFrom = cmp.Or(nics[i].AddressFrom, nics[i].From)
@@ -290,7 +296,7 @@ func netdev(c *command) string {
 // MAC; the only one, when its interface is not known yet; and without a device
 // all of them for DHCP, and the one that leads to the first target for an
 // address.
-func covers(table []NIC, n NIC, mac string, targets []Target) (over []int) {
+func covers(table []NIC, n *NIC, mac string, targets []Target) (over []int) {
 	switch {
 	case len(table) == 0:
 	case mac != "":
@@ -316,7 +322,7 @@ func covers(table []NIC, n NIC, mac string, targets []Target) (over []int) {
 }
 
 // override gives a firmware's NIC the addressing of an ip=.
-func (nic *NIC) override(n NIC) {
+func (nic *NIC) override(n *NIC) {
 	nic.Name = n.Name
 	nic.DHCP, nic.DHCP6, nic.RA, nic.LinkLocal = n.DHCP, n.DHCP6, n.RA, n.LinkLocal
 	nic.Origin, nic.ClientID = n.Origin, n.ClientID
@@ -329,18 +335,18 @@ func (nic *NIC) override(n NIC) {
 
 // nicOf returns the NIC that leads to a target of the command line: the one
 // that it names, else the one whose subnet holds the portal, else the only one.
-func nicOf(t portal, nics []NIC, aliases map[string]string) int {
+func nicOf(t *portal, nics []NIC, aliases map[string]string) int {
 	if t.netdev != "" {
 		mac := aliases[t.netdev]
-		if i := slices.IndexFunc(nics, func(n NIC) bool {
+		if i := indexNIC(nics, func(n *NIC) bool {
 			return n.Name == t.netdev || mac != "" && n.MAC == mac
 		}); i >= 0 {
 			return i
 		}
 	}
 	if host, err := netip.ParseAddr(t.Host); err == nil {
-		for i, n := range nics {
-			for _, a := range n.Address {
+		for i := range nics {
+			for _, a := range nics[i].Address {
 				if a.Contains(host.WithZone("")) {
 					return i
 				}
@@ -349,6 +355,16 @@ func nicOf(t portal, nics []NIC, aliases map[string]string) int {
 	}
 	if len(nics) == 1 {
 		return 0
+	}
+	return -1
+}
+
+// indexNIC returns the first NIC that fits, or -1.
+func indexNIC(nics []NIC, fits func(*NIC) bool) int {
+	for i := range nics {
+		if fits(&nics[i]) {
+			return i
+		}
 	}
 	return -1
 }
@@ -372,13 +388,13 @@ func (p *Plan) setInitiator(c *command, f *firmware, m machine) error {
 			odd = err.Error()
 		}
 		if odd != "" {
-			p.Warnings = append(p.Warnings, p.Initiator.From+": the initiator name "+quote(name)+": "+odd+"; taken as it is")
+			p.warn(p.Initiator.From + ": the initiator name " + quote(name) + ": " + odd + "; taken as it is")
 		}
 		return nil
 	}
 	p.Initiator.Name, p.Initiator.From = m.madeName(p.NICs)
 	if p.Initiator.Name != "" {
-		p.Warnings = append(p.Warnings, p.Initiator.made())
+		p.warn(p.Initiator.made())
 	} else if p.AskDHCP == "" {
 		return noInitiator(cmdlinePlace)
 	}
@@ -386,8 +402,8 @@ func (p *Plan) setInitiator(c *command, f *firmware, m machine) error {
 }
 
 func noInitiator(place string) error {
-	return &Error{place, "", "rd.iscsi.initiator=iqn.2009-06.com.example:host", errors.New(
-		"there is no initiator name: not here, not in the firmware, not in /etc/iscsi/initiatorname.iscsi, and no machine UUID to make one from")}
+	return mistake(place, "", "rd.iscsi.initiator=iqn.2009-06.com.example:host", errors.New(
+		"there is no initiator name: not here, not in the firmware, not in /etc/iscsi/initiatorname.iscsi, and no machine UUID to make one from"))
 }
 
 // made is the warning that goes with a name that is made here.

@@ -30,11 +30,10 @@ func setNetroot(c *command, w word) error {
 		c.asks, c.dhcpRoot = true, "netroot=iscsi"
 	default:
 		c.asks = true
-		var t portal
-		if err := c.parseTarget(rest, "netroot=", &t); err != nil {
+		t := &portal{word: "netroot=" + hideNetroot(w.value)}
+		if err := c.parseTarget(rest, "netroot=", t); err != nil {
 			return err
 		}
-		t.word = "netroot=" + hideNetroot(w.value)
 		c.targets = append(c.targets, t)
 	}
 	return nil
@@ -43,11 +42,10 @@ func setNetroot(c *command, w word) error {
 // setISCSIRoot reads iscsiroot=, an old form of netroot=iscsi:….
 func setISCSIRoot(c *command, w word) error {
 	c.asks = true
-	var t portal
-	if err := c.parseTarget(strings.TrimPrefix(w.value, "iscsi:"), "iscsiroot=", &t); err != nil {
+	t := &portal{word: "iscsiroot=" + hideTarget(w.value)}
+	if err := c.parseTarget(strings.TrimPrefix(w.value, "iscsi:"), "iscsiroot=", t); err != nil {
 		return err
 	}
-	t.word = "iscsiroot=" + hideTarget(w.value)
 	c.targets = append(c.targets, t)
 	return nil
 }

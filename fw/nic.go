@@ -91,8 +91,8 @@ func (c *command) leader() string {
 }
 
 // defaultNIC is the NIC without any ip=: it asks DHCP. from says who wants it.
-func (c *command) defaultNIC(from string) NIC {
-	n := NIC{Index: -1, DHCP: true, Origin: "dhcp", From: from}
+func (c *command) defaultNIC(from string) *NIC {
+	n := &NIC{Index: -1, DHCP: true, Origin: "dhcp", From: from}
 	if strings.HasSuffix(c.dhcpRoot, "dhcp6") {
 		n.DHCP, n.DHCP6 = false, true
 	}
@@ -123,21 +123,20 @@ func (c *command) finishNICs() {
 	for i := range c.routes {
 		c.unalias(&c.routes[i].Interface)
 	}
-	for i := range c.nics {
-		n := &c.nics[i]
+	for _, n := range c.nics {
 		if n.Name == "" && n.MAC == "" && c.leader() != "" {
 			_ = n.setDevice(c.leader()) // that it is one has been checked
 		}
 		if n.Name == bootIF {
 			n.Name, n.MAC = "", c.bootif
 			if c.bootif == "" {
-				c.fail(&Error{c.place, "ip=", "BOOTIF=01-aa-bb-cc-dd-ee-ff", errors.New("the NIC is that of BOOTIF=, which is missing")})
+				c.fail(mistake(c.place, "ip=", "BOOTIF=01-aa-bb-cc-dd-ee-ff", errors.New("the NIC is that of BOOTIF=, which is missing")))
 			}
 		}
 	}
 	mac := canonicalMAC(c.bootdev)
-	for i := range c.nics {
-		if n := c.nics[i]; c.bootdev != "" && (n.Name == c.bootdev || n.MAC == mac) {
+	for i, n := range c.nics {
+		if c.bootdev != "" && (n.Name == c.bootdev || n.MAC == mac) {
 			copy(c.nics[1:i+1], c.nics)
 			c.nics[0] = n
 			break

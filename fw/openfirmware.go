@@ -32,9 +32,7 @@ func readOpenFirmware(fsys fs.FS, _ bool) (out []*firmware) {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
-			f := new(firmware)
-			f.fail(&Error{Place: "/" + property, Err: err})
-			out = append(out, f)
+			out = append(out, refused("/"+property, err))
 			continue
 		}
 		b := bootPath{fsys: fsys, tree: tree, place: "/" + property}
@@ -109,7 +107,7 @@ func (b *bootPath) read() *firmware {
 			if strings.HasSuffix(key, "chappw") {
 				a = key + "=***"
 			}
-			b.fail(&Error{b.place, a, form, err})
+			b.fail(mistake(b.place, a, form, err))
 		}
 	}
 	b.finish()
@@ -210,7 +208,7 @@ func (b *bootPath) finish() {
 		}
 		p, err := parsePrefix(b.client.String(), mask)
 		if err != nil {
-			b.fail(&Error{b.place, "subnet-mask=" + b.mask, "subnet-mask=255.255.255.0", err})
+			b.fail(mistake(b.place, "subnet-mask="+b.mask, "subnet-mask=255.255.255.0", err))
 		} else {
 			nic.Address = []netip.Prefix{p}
 		}
@@ -234,7 +232,7 @@ func (b *bootPath) finish() {
 	}
 
 	missing := func(key, what string) {
-		b.fail(&Error{b.place, key, ofForm, errors.New(what + " is missing")})
+		b.fail(mistake(b.place, key, ofForm, errors.New(what+" is missing")))
 	}
 	h := b.chap
 	switch {

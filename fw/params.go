@@ -56,6 +56,7 @@ func parameters() []parameter {
 		{"rd.iscsi.transport", "", "rd.iscsi.transport=tcp", nil, setTransport},
 		{"rd.rootlun.credentials", "", "rd.rootlun.credentials=/PATH/TO/FILE or =NAME", nil, setCredentials},
 		{"rd.rootlun.auth", "", "rd.rootlun.auth=optional or =required", nil, setAuth},
+		{"rd.rootlun.timers", "", "rd.rootlun.timers=root, multipath or auto", nil, setTimers},
 		// dracut's switches for what is done here in any case.
 		{"rd.iscsi.ibft", "", "rd.iscsi.ibft=1", nil, setIBFT},
 		{"rd.rootlun.ibft", "", "rd.rootlun.ibft=lenient", nil, setLenient},
@@ -79,13 +80,13 @@ func parameters() []parameter {
 		{"rd.neednet", "", "rd.neednet=1", nil, setNothing},
 		{"rd.net.dhcp.retry", "", "rd.net.dhcp.retry=3", nil, setTries},
 		{"rd.net.dhcp.vendor-class", "", "rd.net.dhcp.vendor-class=TEXT", nil, setVendorClass},
-		timeout("iflink", func(t *Timeouts) *time.Duration { return &t.Link }),
-		timeout("ifup", func(t *Timeouts) *time.Duration { return &t.Up }),
-		timeout("carrier", func(t *Timeouts) *time.Duration { return &t.Carrier }),
-		timeout("route", func(t *Timeouts) *time.Duration { return &t.Route }),
-		timeout("dhcp", func(t *Timeouts) *time.Duration { return &t.DHCP }),
-		timeout("ipv6dad", func(t *Timeouts) *time.Duration { return &t.DAD }),
-		timeout("ipv6auto", func(t *Timeouts) *time.Duration { return &t.Auto }),
+		{"rd.net.timeout.iflink", "", "rd.net.timeout.iflink=SECONDS", nil, setNetTimeout},
+		{"rd.net.timeout.ifup", "", "rd.net.timeout.ifup=SECONDS", nil, setNetTimeout},
+		{"rd.net.timeout.carrier", "", "rd.net.timeout.carrier=SECONDS", nil, setNetTimeout},
+		{"rd.net.timeout.route", "", "rd.net.timeout.route=SECONDS", nil, setNetTimeout},
+		{"rd.net.timeout.dhcp", "", "rd.net.timeout.dhcp=SECONDS", nil, setNetTimeout},
+		{"rd.net.timeout.ipv6dad", "", "rd.net.timeout.ipv6dad=SECONDS", nil, setNetTimeout},
+		{"rd.net.timeout.ipv6auto", "", "rd.net.timeout.ipv6auto=SECONDS", nil, setNetTimeout},
 
 		// The root and what is done without one.
 		{"root", "", rootForm, hideNetroot, setRoot},
@@ -97,6 +98,7 @@ func parameters() []parameter {
 		{"rd.emergency", "", "rd.emergency=reboot, poweroff, halt or shell", nil, setEmergency},
 		{"panic", "", "panic=SECONDS", nil, setPanic},
 		{"rd.rootlun.timeout", "", "rd.rootlun.timeout=SECONDS", nil, setTimeout},
+		{"rd.rootlun.keep", "", "rd.rootlun.keep=0 or =1", nil, setKeep},
 		{"rd.rootlun.fallback", "", "rd.rootlun.fallback=local:/dev/sda2, or local:UUID=, LABEL=, PARTUUID= or PARTLABEL=", nil, setFallback},
 	}
 }
@@ -216,18 +218,43 @@ func seconds(text string) (int, error) {
 	return int(n), nil
 }
 
-func timeout(name string, field func(*Timeouts) *time.Duration) parameter {
-	name = "rd.net.timeout." + name
-	return parameter{name, "", name + "=SECONDS", nil, func(c *command, w word) error {
-		n, err := seconds(w.value)
-		if w.value == "infinity" { // nm-initrd-generator's
-			n, err = math.MaxInt32, nil
-		}
-		if err == nil {
-			*field(&c.timeouts) = time.Duration(n) * time.Second
-		}
+// setNetTimeout reads rd.net.timeout.*.
+func setNetTimeout(c *command, w word) error {
+	n, err := seconds(w.value)
+	if w.value == "infinity" { // nm-initrd-generator's
+		n, err = math.MaxInt32, nil
+	}
+	if err != nil {
 		return err
-	}}
+	}
+	d, t := time.Duration(n)*time.Second, &c.timeouts
+	switch strings.TrimPrefix(w.name, "rd.net.timeout.") {
+	case "iflink":
+		t.Link = d
+	case "ifup":
+		t.Up = d
+	case "carrier":
+		t.Carrier = d
+	case "route":
+		t.Route = d
+	case "dhcp":
+		t.DHCP = d
+	case "ipv6dad":
+		t.DAD = d
+	case "ipv6auto":
+		t.Auto = d
+	}
+	return nil
+}
+
+// setTimers reads rd.rootlun.timers=.
+func setTimers(c *command, w word) error {
+	switch w.value {
+	case "root", "multipath", "auto":
+		c.timers = w.value
+		return nil
+	}
+	return errors.New("there are no such timers")
 }
 
 func setNothing(_ *command, w word) error {

@@ -41,7 +41,9 @@ type Plan struct {
 	// VendorClass is DHCP's option 60: rd.net.dhcp.vendor-class.
 	VendorClass string
 	Params      []Param // rd.iscsi.param, in the order given
+	Timers      string  // rd.rootlun.timers: root, multipath or auto; empty: auto
 	Failure     Failure
+	NoKeep      bool // rd.rootlun.keep=0: nobody repairs the sessions until the next system's manager does
 	Timeouts    Timeouts
 	Warnings    []string
 

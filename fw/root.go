@@ -129,3 +129,10 @@ func setTimeout(c *command, w word) (err error) {
 	c.failure.Timeout, err = seconds(w.value)
 	return err
 }
+
+// setKeep reads rd.rootlun.keep=.
+func setKeep(c *command, w word) error {
+	keep, err := boolean(w)
+	c.noKeep = keep == off
+	return err
+}

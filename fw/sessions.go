@@ -26,7 +26,7 @@ type session struct {
 // Session returns the name of the kernel's session to a target's portal that is
 // logged in, "session1": an offload adapter's, or another program's. There is
 // nothing to log in to, then. "" is none.
-func Session(fsys fs.FS, t Target) string { return serving(sessions(fsys), t) }
+func Session(fsys fs.FS, t Target) string { return serving(sessions(fsys), &t) }
 
 // findSessions marks the targets to which a session runs.
 func (p *Plan) findSessions(fsys fs.FS) {
@@ -35,13 +35,13 @@ func (p *Plan) findSessions(fsys fs.FS) {
 	}
 	running := sessions(fsys)
 	for i := range p.Targets {
-		p.Targets[i].Session = serving(running, p.Targets[i])
+		p.Targets[i].Session = serving(running, &p.Targets[i])
 	}
 }
 
 // serving returns the first that runs to t's portal. Zones are no part of it:
 // the kernel does not show them.
-func serving(running []session, t Target) string {
+func serving(running []session, t *Target) string {
 	host, err := netip.ParseAddr(t.Host)
 	if err != nil {
 		return "" // a name

@@ -51,15 +51,14 @@ func numbered(name, kind string) (n int, ok bool) {
 
 // fromSysfs reads the tree in dir. One that is not there says nothing.
 func fromSysfs(fsys fs.FS, dir, from string) *firmware {
-	f := new(firmware)
 	t, err := readSysfs(fsys, dir)
 	switch {
 	case err == nil:
 		return fromTable(t, from)
 	case !errors.Is(err, fs.ErrNotExist):
-		f.fail(&Error{Place: "/" + dir, Err: err})
+		return refused("/"+dir, err)
 	}
-	return f
+	return &firmware{}
 }
 
 // readSysfs reads the tree by which the kernel shows a table (its

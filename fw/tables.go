@@ -26,7 +26,8 @@ func Tables(s Sources) []Table {
 // table puts what a place says that has no table into one.
 func (f *firmware) table() *ibft.Table {
 	t := &ibft.Table{Initiator: &ibft.Initiator{Valid: true, Boot: true, Name: f.initiator.Name}}
-	for i, n := range f.nics {
+	for i := range f.nics {
+		n := &f.nics[i]
 		nic := ibft.NIC{
 			Index: uint8(i), Valid: true, Boot: true, Gateway: n.Gateway, DHCP: n.DHCPServer, VLAN: n.VLAN, Hostname: n.Hostname,
 			Origin: ibft.OriginStatic,
@@ -42,7 +43,8 @@ func (f *firmware) table() *ibft.Table {
 		}
 		t.NICs = append(t.NICs, nic)
 	}
-	for i, g := range f.targets {
+	for i := range f.targets {
+		g := &f.targets[i]
 		target := ibft.Target{
 			Index: uint8(i), Valid: true, Boot: true, Port: g.Port, LUN: g.LUN, NIC: uint8(max(g.NIC, 0)), Name: g.Name,
 		}

@@ -31,7 +31,7 @@ func (c *command) finishTargets() {
 	}
 	whole := c.targets[:0]
 	for _, t := range c.targets {
-		if s.lend(c, &t) {
+		if s.lend(c, t) {
 			whole = append(whole, t)
 		}
 	}
@@ -41,7 +41,7 @@ func (c *command) finishTargets() {
 	}
 	bad := func(name, form, why string) {
 		c.asks = true
-		c.fail(&Error{first(s.place, c.place), name, form, errors.New(why)})
+		c.fail(mistake(first(s.place, c.place), name, form, errors.New(why)))
 	}
 	switch {
 	case s.name == "":
@@ -51,7 +51,7 @@ func (c *command) finishTargets() {
 	}
 	for _, host := range s.hosts {
 		if s.name != "" {
-			c.targets = append(c.targets, portal{Target: Target{
+			c.targets = append(c.targets, &portal{Target: Target{
 				Index: -1, NIC: -1, Name: s.name, Host: host, Port: orDefault(s.port), LUN: s.lun, AnyLUN: !s.lunGiven,
 				From: first(s.from, "rd.iscsi.target.name="),
 			}})
@@ -75,7 +75,7 @@ func (s *single) lend(c *command, t *portal) bool {
 		}
 		return true
 	case !s.broken:
-		c.fail(&Error{c.place, t.word, "netroot=iscsi:192.168.50.1::::" + t.Name + ", or rd.iscsi.target.ip=192.168.50.1 as well", errNoServer})
+		c.fail(mistake(c.place, t.word, "netroot=iscsi:192.168.50.1::::"+t.Name+", or rd.iscsi.target.ip=192.168.50.1 as well", errNoServer))
 	}
 	return false
 }

@@ -1,6 +1,7 @@
 package qemutests
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -31,6 +32,7 @@ type Machine struct {
 	Plugs   []Plug   // NICs on scripted networks
 	Disks   []string // raw images of virtio disks, which the machine may write
 	More    []string // more arguments of QEMU
+	Agent   bool     // a system's rootlun-agent takes the report's place: see Running.Agent
 	Stdin   *os.File // a terminal for its console
 	Copy    io.Writer
 }
@@ -47,6 +49,7 @@ type Plug struct {
 type Running struct {
 	monitor *os.File
 	Console *Console
+	Agent   *Agent
 	dir     string
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when QEMU has ended
@@ -63,7 +66,6 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 	args := []string{
 		"-accel", lab.Accel, "-machine", "q35", "-m", "768", "-display", "none", "-no-reboot", "-nodefaults",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
-		"-serial", "file:" + filepath.Join(m.Dir, "report"),
 	}
 	nic := cmp.Or(m.NIC, "virtio-net-pci") + ",netdev=net,mac=" + GuestMAC
 	switch {
@@ -93,15 +95,33 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
 	}
 	var files []*os.File // QEMU's from descriptor 3 on
-	var monitor *os.File
-	if len(m.Plugs) > 0 {
-		var theirs *os.File
-		if monitor, theirs, err = monitorPair(); err != nil {
-			return nil, errors.Join(err, log.Close())
+	// pair gives QEMU one end of a pair of sockets as a character device.
+	pair := func(name string) (ours *os.File, err error) {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return nil, errors.Join(os.NewSyscallError("socketpair", err), log.Close())
 		}
-		defer theirs.Close()
-		files = append(files, theirs)
-		args = append(args, "-S", "-chardev", "socket,id=monitor,fd=3", "-mon", "monitor")
+		args = append(args, "-chardev", fmt.Sprintf("socket,id=%s,fd=%d", name, 3+len(files)))
+		files = append(files, os.NewFile(uintptr(fds[1]), name))
+		return os.NewFile(uintptr(fds[0]), name), nil
+	}
+	var agent, monitor *os.File
+	if m.Agent {
+		if agent, err = pair("agent"); err != nil {
+			return nil, err
+		}
+		defer files[0].Close()
+		args = append(args, "-serial", "chardev:agent")
+	} else {
+		args = append(args, "-serial", "file:"+filepath.Join(m.Dir, "report"))
+	}
+	if len(m.Plugs) > 0 {
+		if monitor, err = pair("monitor"); err != nil {
+			return nil, err
+		}
+		defer files[len(files)-1].Close()
+		args = append(args, "-S", "-mon", "monitor")
+		go func() { _, _ = io.Copy(io.Discard, monitor) }() // its echo; ends with the machine
 	}
 	for i, p := range m.Plugs {
 		args = append(args, "-netdev", fmt.Sprintf("dgram,id=cable%d,local.type=fd,local.str=%d", i, 3+len(files)),
@@ -113,6 +133,9 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
 	cmd.ExtraFiles = files
 	r := &Running{Console: newConsole(log, m.Copy), dir: m.Dir, cancel: cancel, done: make(chan struct{}), monitor: monitor}
+	if agent != nil {
+		r.Agent = &Agent{file: agent, lines: bufio.NewReader(agent)}
+	}
 	cmd.Stdout, cmd.Stderr = r.Console, r.Console
 	if m.Stdin != nil {
 		cmd.Stdin = m.Stdin
@@ -132,6 +155,9 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 		if monitor != nil {
 			_ = monitor.Close()
 		}
+		if agent != nil {
+			_ = agent.Close()
+		}
 		r.err = errors.Join(err, log.Close())
 	}()
 	for i, p := range m.Plugs {
@@ -143,17 +169,6 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 		r.Monitor("cont")
 	}
 	return r, nil
-}
-
-// monitorPair makes the two ends of QEMU's monitor: ours and its.
-func monitorPair() (ours, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	ours, theirs = os.NewFile(uintptr(fds[0]), "monitor"), os.NewFile(uintptr(fds[1]), "monitor")
-	go func() { _, _ = io.Copy(io.Discard, ours) }() // its echo; ends with the machine
-	return ours, theirs, nil
 }
 
 // Monitor gives QEMU's monitor a command.
@@ -248,6 +263,13 @@ func (c *Console) String() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.text.String()
+}
+
+// next is closed when something more is printed.
+func (c *Console) next() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
 }
 
 func (c *Console) has(text string) (bool, <-chan struct{}) {

@@ -40,13 +40,14 @@ func (s *scene) dnsmasq(far *Far, options ...string) (stop func()) {
 }
 
 // farTGT serves targets on the far side.
-func (s *scene) farTGT(far *Far, targets ...Target) {
+func (s *scene) farTGT(far *Far, targets ...Target) *TGT {
 	s.t.Helper()
 	tgt, err := far.TGT(s.ctx, s.dir, targets...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(tgt.Close)
+	return tgt
 }
 
 const nearMAC = "52:54:00:00:01:00"

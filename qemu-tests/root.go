@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/rootlun/rootlun/initramfs"
 )
 
 // RootLabel and RootUUID are those of every root's file system.
@@ -20,9 +22,13 @@ const (
 //go:embed guest/root-init
 var rootInit []byte
 
+//go:embed guest/keep-init
+var keepInit []byte
+
 // MakeRoot makes dir/root.img: an ext4 file system of 32 MiB with busybox and
-// an init that reports. name is what its /etc/root-name says.
-func (lab *Lab) MakeRoot(ctx context.Context, dir, name string) (image string, err error) {
+// an init that reports, and what else is given. name is what its /etc/root-name
+// says.
+func (lab *Lab) MakeRoot(ctx context.Context, dir, name string, files ...initramfs.File) (image string, err error) {
 	tree, err := os.MkdirTemp(dir, "root-")
 	if err != nil {
 		return "", err
@@ -30,6 +36,12 @@ func (lab *Lab) MakeRoot(ctx context.Context, dir, name string) (image string, e
 	defer os.RemoveAll(tree)
 	if err := lab.fillRoot(ctx, tree, name); err != nil {
 		return "", err
+	}
+	for _, f := range files {
+		to := filepath.Join(tree, f.Destination)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), copyFile(to, f.Source)); err != nil {
+			return "", err
+		}
 	}
 	image = filepath.Join(dir, "root.img")
 	return image, run(ctx, "mkfs.ext4", "-q", "-F", "-L", RootLabel, "-U", RootUUID,
@@ -98,7 +110,8 @@ func (lab *Lab) fillRoot(ctx context.Context, tree, name string) error {
 	if err := os.WriteFile(filepath.Join(tree, "etc", "root-name"), []byte(name+"\n"), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(tree, "sbin", "init"), rootInit, 0o755)
+	return errors.Join(os.WriteFile(filepath.Join(tree, "sbin", "init"), rootInit, 0o755),
+		os.WriteFile(filepath.Join(tree, "sbin", "keep-init"), keepInit, 0o755))
 }
 
 func copyFile(to, from string) error {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rootlun/rootlun/ibft"
+	"github.com/rootlun/rootlun/initramfs"
 )
 
 const (
@@ -92,10 +93,18 @@ func newScene(t *testing.T) *scene {
 	return &scene{product: p, t: t, ctx: ctx, dir: dir}
 }
 
-// root makes the root file system; its name is that of the test.
-func (s *scene) root() string {
+// extend gives the test that long from now on, in place of limit.
+func (s *scene) extend(d time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	s.t.Cleanup(cancel)
+	s.ctx = ctx
+}
+
+// root makes the root file system; its name is that of the test. It has these
+// files, too.
+func (s *scene) root(files ...initramfs.File) string {
 	s.t.Helper()
-	image, err := s.MakeRoot(s.ctx, s.dir, s.t.Name())
+	image, err := s.MakeRoot(s.ctx, s.dir, s.t.Name(), files...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -103,7 +112,9 @@ func (s *scene) root() string {
 }
 
 // target is what most tests' target serves: the root as LUN 1.
-func (s *scene) target() Target { return Target{Name: targetName, Image: s.root(), LUN: 1} }
+func (s *scene) target(files ...initramfs.File) Target {
+	return Target{Name: targetName, Image: s.root(files...), LUN: 1}
+}
 
 // tgt serves a target from the host and returns its port.
 func (s *scene) tgt(target Target) uint16 { return s.tgts(target) }

@@ -190,10 +190,8 @@ func (t *TGT) Close() {
 // Restart kills the target, and starts it again on its port after a while.
 func (t *TGT) Restart(ctx context.Context, away time.Duration) error {
 	t.Close()
-	select {
-	case <-time.After(away):
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := wait(ctx, away); err != nil {
+		return err
 	}
 	next, err := t.again(ctx)
 	if err == nil {

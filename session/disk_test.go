@@ -52,17 +52,17 @@ func TestUnit(t *testing.T) {
 func TestAttach(t *testing.T) {
 	k, in := newFakeKernel(t)
 	const sid = 7
-	class := filepath.Join(k.root, "class/iscsi_session/session7")
-	device := filepath.Join(k.root, "devices/host2/session7")
-	unit := filepath.Join(k.root, "devices/host2", kernel.UnitPath(sid, 2, 3, 1))
-	scan := filepath.Join(k.root, "class/scsi_host/host2/scan")
+	class := filepath.Join(k.Root, "class/iscsi_session/session7")
+	device := filepath.Join(k.Root, "devices/host2/session7")
+	unit := filepath.Join(k.Root, "devices/host2", kernel.UnitPath(sid, 2, 3, 1))
+	scan := filepath.Join(k.Root, "class/scsi_host/host2/scan")
 	for name, text := range map[string]string{
 		filepath.Join(class, "state"):                               "LOGGED_IN\n",
 		filepath.Join(class, "target_id"):                           "3\n",
 		filepath.Join(unit, "inquiry"):                              "\x00\x00\x06\x02",
 		filepath.Join(unit, "vendor"):                               "QLOGIC\n",
 		filepath.Join(unit, "block/sdb/size"):                       "2048\n",
-		filepath.Join(k.root, "class/block/sdb/size"):               "2048\n",
+		filepath.Join(k.Root, "class/block/sdb/size"):               "2048\n",
 		filepath.Join(device, "target2:0:0/2:0:0:1/block/sda/size"): "1\n", // another session's
 		scan: "",
 	} {
@@ -91,11 +91,11 @@ func TestAttach(t *testing.T) {
 		t.Errorf("scanned %q, %v", b, err)
 	}
 	// All units are looked at: those that were there are read anew.
-	rescan := filepath.Join(k.root, "class/scsi_device/2:0:3:1/device/rescan")
+	rescan := filepath.Join(k.Root, "class/scsi_device/2:0:3:1/device/rescan")
 	if err := os.MkdirAll(filepath.Dir(rescan), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{rescan: "", scan: "", filepath.Join(k.root, "class/block/sdb/size"): "4096\n"} {
+	for name, text := range map[string]string{rescan: "", scan: "", filepath.Join(k.Root, "class/block/sdb/size"): "4096\n"} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -111,14 +111,14 @@ func TestAttach(t *testing.T) {
 		t.Errorf("scanned %q, %v", b, err)
 	}
 	// iscsi_tcp's own calls are not for an adapter's session.
-	driver := filepath.Join(k.root, "class/scsi_host/host2/proc_name")
+	driver := filepath.Join(k.Root, "class/scsi_host/host2/proc_name")
 	if err := os.WriteFile(driver, []byte("qedi\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Logout(t.Context()); err == nil || !strings.Contains(err.Error(), "driver qedi") {
 		t.Errorf("logout: %v", err)
 	}
-	if log := k.takeLog(); len(log) > 0 {
+	if log := k.TakeLog(); len(log) > 0 {
 		t.Errorf("the kernel was asked for %q", log)
 	}
 }

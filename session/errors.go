@@ -22,6 +22,9 @@ const (
 // though there are credentials.
 const unasked = "warning: authentication is optional, and not asked for by "
 
+// ErrNotMine says that Reconnect has left a session to another manager.
+var ErrNotMine = errors.New("another process manages the session")
+
 // OpError is a step of a session that failed. It wraps the cause: the kernel's
 // answer (*kernel.OpError, unix.Errno), the connection's end (kernel.ConnError),
 // the login's (the errors of package login), ErrNoLUN, or the context's.

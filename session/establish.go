@@ -10,7 +10,12 @@ import (
 	"github.com/rootlun/rootlun/session/login"
 )
 
-const undoTimeout = 20 * time.Second // to take down what a failed attempt built
+const (
+	// Reconnect's wait for the TCP handshake. A link that was down is up sooner
+	// than TCP sends its third SYN again.
+	reconnectDial = 5 * time.Second
+	undoTimeout   = 20 * time.Second // to take down what a failed attempt built
+)
 
 // Login makes one attempt, within Timers.Login. It follows redirects, and tries
 // CHAP once more with MD5 alone where package login advises so. When it fails
@@ -46,7 +51,7 @@ func (in *Initiator) Login(ctx context.Context, cfg Config) (_ *Session, err err
 	defer a.conn.Close()
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, a.destroy(ctx))
+			err = errors.Join(err, a.destroy())
 		}
 	}()
 	if err != nil {
@@ -61,29 +66,39 @@ func (in *Initiator) Login(ctx context.Context, cfg Config) (_ *Session, err err
 // Reconnect gives a session that exists a new connection to the configured
 // portal, within Timers.Login. To the target it is a session reinstatement
 // (RFC 7143, 6.3.5), as the session's ISID stays. The devices wait meanwhile,
-// and after a failure they wait on: call it again.
-func (s *Session) Reconnect(ctx context.Context) error {
+// and after a failure they wait on: call it again. mine, which may be nil, is
+// asked before each command that would disturb another manager of the session;
+// when it says no the attempt ends with ErrNotMine and leaves all as it is.
+func (s *Session) Reconnect(ctx context.Context, mine func() bool) error {
 	s.Portal = s.Config.Portal
-	a := &attempt{Session: s, start: time.Now()}
+	a := &attempt{Session: s, start: time.Now(), mine: mine}
 	if err := s.Config.check(); err != nil {
 		return a.failed("configure", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Config.Timers.Login)
 	defer cancel()
 
-	a.conn = s.in.netlink.Listen(s.SID, cid)
-	defer a.conn.Close()
-	if err := a.conn.Stop(ctx, kernel.StopRecover); err != nil {
+	// Who watches goes on to hear the connection that this one becomes.
+	if a.conn = s.watch; a.conn == nil {
+		a.conn = s.in.netlink.Listen(s.SID, cid)
+		defer a.conn.Close()
+	}
+	if err := a.stop(ctx); err != nil {
 		return a.failed("stop connection", err)
 	}
-	sock, err := dial(ctx, s.Config.Portal, s.Config.Interface, s.Config.TCPWindow)
+	connecting, connected := context.WithTimeout(ctx, reconnectDial)
+	defer connected()
+	sock, err := dial(connecting, s.Config.Portal, s.Config.Interface, s.Config.TCPWindow)
 	if err != nil {
 		return a.failed("connect", err)
 	}
 	defer sock.Close()
 	if err := a.establish(ctx, sock); err != nil {
-		stop, cancel := outlive(ctx, undoTimeout)
+		stop, cancel := context.WithTimeout(context.Background(), undoTimeout)
 		defer cancel()
+		if a.asked() != nil { // what the other one has built meanwhile is not ours to stop
+			return err
+		}
 		return errors.Join(err, a.conn.Stop(stop, kernel.StopRecover))
 	}
 	s.mute.Store(false)
@@ -95,6 +110,22 @@ type attempt struct {
 	*Session
 	conn  *kernel.Conn
 	start time.Time
+	mine  func() bool // see Reconnect; nil: it is
+}
+
+// asked returns ErrNotMine when somebody else has taken the session over.
+func (a *attempt) asked() error {
+	if a.mine == nil || a.mine() {
+		return nil
+	}
+	return ErrNotMine
+}
+
+func (a *attempt) stop(ctx context.Context) error {
+	if err := a.asked(); err != nil {
+		return err
+	}
+	return a.conn.Stop(ctx, kernel.StopRecover)
 }
 
 func (a *attempt) failed(op string, err error) error {
@@ -102,8 +133,8 @@ func (a *attempt) failed(op string, err error) error {
 }
 
 // destroy takes down what an attempt built, also when its context has ended.
-func (a *attempt) destroy(ctx context.Context) error {
-	ctx, cancel := outlive(ctx, undoTimeout)
+func (a *attempt) destroy() error {
+	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
 	return a.in.destroy(ctx, a.conn, a.SID)
 }
@@ -132,7 +163,7 @@ func (a *attempt) establish(ctx context.Context, sock *os.File) error {
 		if !weaker && !redirected {
 			return err
 		}
-		if err := a.conn.Stop(ctx, kernel.StopRecover); err != nil {
+		if err := a.stop(ctx); err != nil {
 			return a.failed("stop connection", err)
 		}
 		if weaker {
@@ -155,11 +186,16 @@ func (a *attempt) establish(ctx context.Context, sock *os.File) error {
 // logIn takes a connected socket to the full feature phase, in the order that
 // newer kernels insist on: bind, parameters, login, what it agreed on, start.
 func (a *attempt) logIn(ctx context.Context, sock *os.File, chap *login.CHAP) error {
+	if err := a.asked(); err != nil {
+		return a.failed("bind", err)
+	}
 	if err := a.conn.Bind(ctx, sock); err != nil {
 		return a.failed("bind", err)
 	}
-	if err := a.set(ctx, a.configured()); err != nil {
-		return a.failed("set parameter", err)
+	if !a.adopted {
+		if err := a.set(ctx, a.configured()); err != nil {
+			return a.failed("set parameter", err)
+		}
 	}
 	result, err := login.Login(ctx, pduConn{a.conn}, login.Config{
 		InitiatorName: a.Config.InitiatorName,
@@ -178,17 +214,23 @@ func (a *attempt) logIn(ctx context.Context, sock *os.File, chap *login.CHAP) er
 	if most := a.Config.MaxXmitDataSegmentLength; most > 0 {
 		result.MaxXmitDataSegmentLength = min(result.MaxXmitDataSegmentLength, most)
 	}
+	if err := a.asked(); err != nil {
+		return a.failed("start", err)
+	}
 	if err := a.set(ctx, negotiated(result)); err != nil {
 		return a.failed("set parameter", err)
 	}
 	if err := a.conn.Start(ctx); err != nil {
 		return a.failed("start", err)
 	}
+	a.Result = *result
+	if a.adopted {
+		return nil
+	}
 	// Through sysfs, so that a daemon that takes over cannot shorten it.
 	if err := a.in.sys.PinRecoveryTimeout(a.SID, a.Config.Timers.Replacement); err != nil {
 		return a.failed("set recovery_tmo", err)
 	}
-	a.Result = *result
 	return nil
 }
 

@@ -84,7 +84,7 @@ func TestNeedCHAP(t *testing.T) {
 	if e := (*login.ConfigError)(nil); !errors.As(err, &e) || !strings.Contains(err.Error(), "no credentials") || Retry(err) != Never {
 		t.Errorf("got %v", err)
 	}
-	if target.Connections() != 0 || len(k.takeLog()) != 0 {
+	if target.Connections() != 0 || len(k.TakeLog()) != 0 {
 		t.Error("the target or the kernel was asked")
 	}
 }
@@ -99,7 +99,7 @@ func TestMaxXmit(t *testing.T) {
 		if _, err := in.Login(t.Context(), cfg); err != nil {
 			t.Fatal(err)
 		}
-		if log := strings.Join(k.takeLog(), " "); !strings.Contains(log, fmt.Sprintf(" 1=%d ", tt.want)) {
+		if log := strings.Join(k.TakeLog(), " "); !strings.Contains(log, fmt.Sprintf(" 1=%d ", tt.want)) {
 			t.Errorf("configured %d, told the kernel %s", tt.configured, log)
 		}
 	}

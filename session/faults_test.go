@@ -197,7 +197,7 @@ func TestLoginCutAtEachByte(t *testing.T) {
 				} else {
 					s.passing(fault, err)
 				}
-				if left := k.left(); left != "" {
+				if left := k.Left(); left != "" {
 					t.Fatalf("%s: left in the kernel: %s", fault, left)
 				}
 			})
@@ -218,7 +218,7 @@ func TestLogoutCutAtEachByte(t *testing.T) {
 		if err == nil {
 			err = session.Logout(t.Context())
 		}
-		if left := k.left(); err != nil || left != "" {
+		if left := k.Left(); err != nil || left != "" {
 			t.Fatalf("%s: %v; left in the kernel: %s", fault, err, left)
 		}
 	})
@@ -233,8 +233,8 @@ func TestLogoutOfLostSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.takeLog()
-	state := filepath.Join(k.root, fmt.Sprintf("class/iscsi_session/session%d/state", session.SID))
+	k.TakeLog()
+	state := filepath.Join(k.Root, fmt.Sprintf("class/iscsi_session/session%d/state", session.SID))
 	if err := os.WriteFile(state, []byte("FAILED\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ func TestLogoutOfLostSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = "STOP_CONN 1, STOP_CONN 1, DESTROY_CONN, DESTROY_SESSION"
-	if got := strings.Join(k.takeLog(), ", "); got != want {
+	if got := strings.Join(k.TakeLog(), ", "); got != want {
 		t.Errorf("commands %s, want %s", got, want)
 	}
 }
@@ -256,17 +256,17 @@ func TestReconnectCutAtEachByte(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := session.Reconnect(t.Context()); err != nil {
+	if err := session.Reconnect(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	s.eachByte(targettest.Passed{}, login, func(fault string) {
-		s.passing(fault, session.Reconnect(t.Context()))
-		if left := k.left(); !strings.Contains(left, "session:true conn:true bound:false") {
+		s.passing(fault, session.Reconnect(t.Context(), nil))
+		if left := k.Left(); !strings.Contains(left, "session:true conn:true bound:false") {
 			t.Fatalf("%s: in the kernel is %s", fault, left)
 		}
 	})
 	s.fault.Store(&targettest.Fault{To: s.tgt.Portal})
-	if err := session.Reconnect(t.Context()); err != nil {
+	if err := session.Reconnect(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := session.Logout(t.Context()); err != nil {
@@ -330,7 +330,7 @@ func TestSilence(t *testing.T) {
 				if !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("the error is %v", err)
 				}
-				if left := k.left(); left != "" {
+				if left := k.Left(); left != "" {
 					t.Errorf("left in the kernel: %s", left)
 				}
 				s.proxy.Close()

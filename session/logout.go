@@ -32,11 +32,11 @@ func (s *Session) Logout(ctx context.Context) error {
 	defer a.conn.Close()
 	state, err := s.in.sys.SessionAttr(s.SID, "state")
 	if s.mute.Load() || err == nil && state != "LOGGED_IN" {
-		a.giveUp(ctx)
+		a.giveUp()
 	} else if err := a.leave(ctx); err != nil {
 		s.in.note(fmt.Sprintf("%s at %v: log out: %v", s.Config.TargetName, s.Portal, err))
 	}
-	if err := a.destroy(ctx); err != nil {
+	if err := a.destroy(); err != nil {
 		return a.failed("destroy session", err)
 	}
 	return nil
@@ -47,8 +47,8 @@ func (s *Session) Logout(ctx context.Context) error {
 // for the replacement timeout; destroy ends that. But a scan that has had its
 // last answer must have ended before: the kernel (6.1, iscsi_sw_tcp_slave_configure)
 // takes the connection for granted there.
-func (a *attempt) giveUp(ctx context.Context) {
-	ctx, cancel := outlive(ctx, scanGrace)
+func (a *attempt) giveUp() {
+	ctx, cancel := context.WithTimeout(context.Background(), scanGrace)
 	defer cancel()
 	_ = a.conn.Stop(ctx, kernel.StopTerm)
 	ended := make(chan struct{})

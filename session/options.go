@@ -2,7 +2,6 @@ package session
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +12,12 @@ import (
 // record is one setting of open-iscsi's node record (usr/idbm_fields.h).
 type record struct {
 	name string
-	set  func(c *Config, value string) error
+	// to is what is set: a *bool, *uint16, *uint32 or *int, a *time.Duration of
+	// whole seconds, a *[]login.Digest, or a function that does it. A string is the
+	// only value that has an effect, nil a setting that means nothing while a
+	// machine boots.
+	to        any
+	low, high uint64 // of a number
 }
 
 // warning is the error of a set that is no reason not to boot.
@@ -33,106 +37,63 @@ const (
 	maxSeconds             = 1<<31 - 1
 )
 
-// records is never written to.
-var records = []record{
-	{"node.session.timeo.replacement_timeout", func(c *Config, v string) error {
-		n, err := strconv.ParseInt(v, 10, 32)
-		if err != nil {
-			return fmt.Errorf("want a number of seconds, or -1 for ever")
-		}
-		c.Timers.Replacement = time.Duration(max(n, -1)) * time.Second
-		if n == 0 {
-			return warning("the root's I/O fails as soon as its connection is lost")
-		}
-		return nil
-	}},
-	{"node.conn[0].timeo.noop_out_interval", seconds(0, func(c *Config) *time.Duration { return &c.Timers.NoopInterval })},
-	{"node.conn[0].timeo.noop_out_timeout", seconds(0, func(c *Config) *time.Duration { return &c.Timers.NoopTimeout })},
-	{"node.conn[0].timeo.login_timeout", seconds(1, func(c *Config) *time.Duration { return &c.Timers.Login })},
-	{"node.session.err_timeo.abort_timeout", seconds(0, func(c *Config) *time.Duration { return &c.Timers.Abort })},
-	{"node.session.err_timeo.lu_reset_timeout", seconds(0, func(c *Config) *time.Duration { return &c.Timers.LUReset })},
-	{"node.session.err_timeo.tgt_reset_timeout", seconds(0, func(c *Config) *time.Duration { return &c.Timers.TargetReset })},
+// records returns all settings, as they set c.
+func (c *Config) records() []record {
+	o, t := &c.Offer, &c.Timers
+	return []record{
+		{"node.session.timeo.replacement_timeout", c.setReplacement, 0, 0},
+		{"node.conn[0].timeo.noop_out_interval", &t.NoopInterval, 0, maxSeconds},
+		{"node.conn[0].timeo.noop_out_timeout", &t.NoopTimeout, 0, maxSeconds},
+		{"node.conn[0].timeo.login_timeout", &t.Login, 1, maxSeconds},
+		{"node.session.err_timeo.abort_timeout", &t.Abort, 0, maxSeconds},
+		{"node.session.err_timeo.lu_reset_timeout", &t.LUReset, 0, maxSeconds},
+		{"node.session.err_timeo.tgt_reset_timeout", &t.TargetReset, 0, maxSeconds},
+		{"node.session.initial_login_retry_max", new(uint32), 0, maxSeconds}, // who calls Login again counts
 
-	{"node.session.initial_login_retry_max", func(_ *Config, v string) error {
-		_, err := number(v, 0, maxSeconds) // who calls Login again counts
-		return err
-	}},
+		{"node.session.cmds_max", c.setCmdsMax, 0, 0},
+		{"node.session.queue_depth", &c.QueueDepth, 1, maxQueueDepth},
+		{"node.conn[0].tcp.window_size", &c.TCPWindow, 0, 1 << 30},
 
-	{"node.session.cmds_max", func(c *Config, v string) error {
-		n, err := number(v, minCmds, maxCmds)
-		if err != nil {
-			return err
-		}
-		if n&(n-1) != 0 {
-			return fmt.Errorf("want a power of two")
-		}
-		c.CmdsMax = uint16(n)
-		return nil
-	}},
-	{"node.session.queue_depth", integer(1, maxQueueDepth, func(c *Config) *uint16 { return &c.QueueDepth })},
-	{"node.conn[0].tcp.window_size", func(c *Config, v string) error {
-		n, err := number(v, 0, 1<<30)
-		if err == nil {
-			c.TCPWindow = int(n)
-		}
-		return err
-	}},
+		{"node.session.iscsi.InitialR2T", &o.InitialR2T, 0, 0},
+		{"node.session.iscsi.ImmediateData", &o.ImmediateData, 0, 0},
+		{"node.session.iscsi.FirstBurstLength", &o.FirstBurstLength, minSegment, maxSegment},
+		{"node.session.iscsi.MaxBurstLength", &o.MaxBurstLength, minSegment, maxSegment},
+		{"node.session.iscsi.MaxOutstandingR2T", &o.MaxOutstandingR2T, 1, 65535},
+		{"node.session.iscsi.DefaultTime2Wait", &o.DefaultTime2Wait, 0, maxTime},
+		{"node.session.iscsi.DefaultTime2Retain", &o.DefaultTime2Retain, 0, maxTime},
+		{"node.session.iscsi.FastAbort", &t.FastAbort, 0, 0},
+		{"node.session.iscsi.ERL", "0", 0, 0},
+		{"node.session.iscsi.MaxConnections", "1", 0, 0},
+		{"node.conn[0].iscsi.MaxRecvDataSegmentLength", &o.MaxRecvDataSegmentLength, minSegment, maxSegment},
+		{"node.conn[0].iscsi.MaxXmitDataSegmentLength", c.setMaxXmit, 0, 0},
+		{"node.conn[0].iscsi.HeaderDigest", &o.HeaderDigest, 0, 0},
+		{"node.conn[0].iscsi.DataDigest", &o.DataDigest, 0, 0},
+		{"node.conn[0].iscsi.IFMarker", "No", 0, 0}, // obsolete: RFC 7143, 13.25
+		{"node.conn[0].iscsi.OFMarker", "No", 0, 0},
 
-	{"node.session.iscsi.InitialR2T", boolean(func(c *Config) *bool { return &c.Offer.InitialR2T })},
-	{"node.session.iscsi.ImmediateData", boolean(func(c *Config) *bool { return &c.Offer.ImmediateData })},
-	{"node.session.iscsi.FirstBurstLength", integer(minSegment, maxSegment, func(c *Config) *uint32 { return &c.Offer.FirstBurstLength })},
-	{"node.session.iscsi.MaxBurstLength", integer(minSegment, maxSegment, func(c *Config) *uint32 { return &c.Offer.MaxBurstLength })},
-	{"node.session.iscsi.MaxOutstandingR2T", integer(1, 65535, func(c *Config) *uint16 { return &c.Offer.MaxOutstandingR2T })},
-	{"node.session.iscsi.DefaultTime2Wait", integer(0, maxTime, func(c *Config) *uint16 { return &c.Offer.DefaultTime2Wait })},
-	{"node.session.iscsi.DefaultTime2Retain", integer(0, maxTime, func(c *Config) *uint16 { return &c.Offer.DefaultTime2Retain })},
-	{"node.session.iscsi.FastAbort", boolean(func(c *Config) *bool { return &c.Timers.FastAbort })},
-	{"node.session.iscsi.ERL", fixed("0")},
-	{"node.session.iscsi.MaxConnections", fixed("1")},
-	{"node.conn[0].iscsi.MaxRecvDataSegmentLength", integer(minSegment, maxSegment, func(c *Config) *uint32 { return &c.Offer.MaxRecvDataSegmentLength })},
-	{"node.conn[0].iscsi.MaxXmitDataSegmentLength", func(c *Config, v string) error {
-		n, err := number(v, 0, maxSegment)
-		if err == nil && 0 < n && n < minSegment {
-			err = fmt.Errorf("want 0, which is what the target takes, or a number from %d to %d", minSegment, maxSegment)
-		}
-		if err == nil {
-			c.MaxXmitDataSegmentLength = uint32(n)
-		}
-		return err
-	}},
-	{"node.conn[0].iscsi.HeaderDigest", digests(func(c *Config) *[]login.Digest { return &c.Offer.HeaderDigest })},
-	{"node.conn[0].iscsi.DataDigest", digests(func(c *Config) *[]login.Digest { return &c.Offer.DataDigest })},
-	{"node.conn[0].iscsi.IFMarker", fixed("No")}, // obsolete: RFC 7143, 13.25
-	{"node.conn[0].iscsi.OFMarker", fixed("No")},
+		{"node.session.auth.username", func(v string) error { c.chap().Username = v; return nil }, 0, 0},
+		{"node.session.auth.password", func(v string) error { return setSecret(&c.chap().Secret, v) }, 0, 0},
+		{"node.session.auth.username_in", func(v string) error { c.chap().UsernameIn = v; return nil }, 0, 0},
+		{"node.session.auth.password_in", func(v string) error { return setSecret(&c.chap().SecretIn, v) }, 0, 0},
+		{"node.session.auth.chap_algs", c.setAlgorithms, 0, 0},
+		{"node.session.auth.authmethod", c.setAuthMethod, 0, 0},
 
-	{"node.session.auth.username", chap(func(c *login.CHAP, v string) { c.Username = v })},
-	{"node.session.auth.password", secret(func(c *login.CHAP, v string) { c.Secret = login.Secret(v) })},
-	{"node.session.auth.username_in", chap(func(c *login.CHAP, v string) { c.UsernameIn = v })},
-	{"node.session.auth.password_in", secret(func(c *login.CHAP, v string) { c.SecretIn = login.Secret(v) })},
-	{"node.session.auth.chap_algs", algorithms},
-	{"node.session.auth.authmethod", func(c *Config, v string) error {
-		c.NeedCHAP = strings.EqualFold(v, "CHAP")
-		if !c.NeedCHAP && !strings.EqualFold(v, "None") { // with which credentials decide, as in open-iscsi
-			return fmt.Errorf("only CHAP and None are supported")
-		}
-		return nil
-	}},
-
-	// What means nothing while a machine boots.
-	{"node.startup", ignored},
-	{"node.leading_login", ignored},
-	{"node.session.scan", ignored}, // exactly one LUN is scanned
-	{"node.session.reopen_max", ignored},
-	{"node.session.initial_cmdsn", ignored}, // the kernel counts
-	{"node.session.xmit_thread_priority", ignored},
-	{"node.session.err_timeo.host_reset_timeout", ignored},
-	{"node.conn[0].timeo.logout_timeout", ignored},
-	{"node.conn[0].timeo.auth_timeout", ignored},
-	{"node.conn[0].timeo.active_timeout", ignored},
-	{"node.conn[0].startup", ignored},
-	{"node.session.nr_sessions", fixed("1")},
-	{"node.conn[0].tcp.type_of_service", fixed("0")},
-	{"iface.transport_name", fixed("tcp")},
-	{"iface.iscsi_ifacename", fixed("default")},
+		{"node.startup", nil, 0, 0},
+		{"node.leading_login", nil, 0, 0},
+		{"node.session.scan", nil, 0, 0}, // exactly one LUN is scanned
+		{"node.session.reopen_max", nil, 0, 0},
+		{"node.session.initial_cmdsn", nil, 0, 0}, // the kernel counts
+		{"node.session.xmit_thread_priority", nil, 0, 0},
+		{"node.session.err_timeo.host_reset_timeout", nil, 0, 0},
+		{"node.conn[0].timeo.logout_timeout", nil, 0, 0},
+		{"node.conn[0].timeo.auth_timeout", nil, 0, 0},
+		{"node.conn[0].timeo.active_timeout", nil, 0, 0},
+		{"node.conn[0].startup", nil, 0, 0},
+		{"node.session.nr_sessions", "1", 0, 0},
+		{"node.conn[0].tcp.type_of_service", "0", 0, 0},
+		{"iface.transport_name", "tcp", 0, 0},
+		{"iface.iscsi_ifacename", "default", 0, 0},
+	}
 }
 
 // Set applies one open-iscsi record setting by its name, as rd.iscsi.param has
@@ -141,9 +102,11 @@ var records = []record{
 // without, a line is added to Warnings; of authentication nothing can. Neither
 // these lines nor the error show a secret.
 func (c *Config) Set(name, value string) error {
-	i := slices.IndexFunc(records, func(r record) bool { return r.name == name })
-	if i >= 0 {
-		switch err := records[i].set(c, value).(type) {
+	for _, r := range c.records() {
+		if r.name != name {
+			continue
+		}
+		switch err := r.set(value).(type) {
 		case nil:
 		case warning:
 			c.warn(name, err)
@@ -177,69 +140,115 @@ func number(v string, low, high uint64) (uint64, error) {
 	return n, nil
 }
 
-func integer[T uint16 | uint32](low, high uint64, field func(*Config) *T) func(*Config, string) error {
-	return func(c *Config, v string) error {
-		n, err := number(v, low, high)
-		if err == nil {
-			*field(c) = T(n)
+func (r *record) set(v string) error {
+	switch to := r.to.(type) {
+	case nil:
+		return nil
+	case func(string) error:
+		return to(v)
+	case string:
+		if !strings.EqualFold(v, to) {
+			return warning("only " + to + " is supported, and " + strconv.Quote(v) + " has no effect")
 		}
-		return err
-	}
-}
-
-func seconds(low uint64, field func(*Config) *time.Duration) func(*Config, string) error {
-	return func(c *Config, v string) error {
-		n, err := number(v, low, maxSeconds)
-		if err == nil {
-			*field(c) = time.Duration(n) * time.Second
-		}
-		return err
-	}
-}
-
-func boolean(field func(*Config) *bool) func(*Config, string) error {
-	return func(c *Config, v string) error {
+		return nil
+	case *bool:
 		yes := strings.EqualFold(v, "Yes")
 		if !yes && !strings.EqualFold(v, "No") {
 			return fmt.Errorf("want Yes or No")
 		}
-		*field(c) = yes
+		*to = yes
 		return nil
+	case *[]login.Digest:
+		return setDigests(to, v)
 	}
+	n, err := number(v, r.low, r.high)
+	if err != nil {
+		return err
+	}
+	switch to := r.to.(type) {
+	case *uint16:
+		*to = uint16(n)
+	case *uint32:
+		*to = uint32(n)
+	case *int:
+		*to = int(n)
+	case *time.Duration:
+		*to = time.Duration(n) * time.Second
+	}
+	return nil
 }
 
-func digests(field func(*Config) *[]login.Digest) func(*Config, string) error {
-	return func(c *Config, v string) error {
-		var list []login.Digest
-		for _, word := range strings.Split(v, ",") {
-			switch word = strings.TrimSpace(word); {
-			case strings.EqualFold(word, string(login.DigestCRC32C)):
-				list = append(list, login.DigestCRC32C)
-			case strings.EqualFold(word, string(login.DigestNone)):
-				list = append(list, login.DigestNone)
-			default:
-				return fmt.Errorf("want CRC32C, None, or both in order of preference")
-			}
+func (c *Config) setReplacement(v string) error {
+	n, err := strconv.ParseInt(v, 10, 32)
+	if err != nil {
+		return fmt.Errorf("want a number of seconds, or -1 for ever")
+	}
+	c.Timers.Replacement = time.Duration(max(n, -1)) * time.Second
+	if n == 0 {
+		return warning("the root's I/O fails as soon as its connection is lost")
+	}
+	return nil
+}
+
+func (c *Config) setCmdsMax(v string) error {
+	n, err := number(v, minCmds, maxCmds)
+	if err != nil {
+		return err
+	}
+	if n&(n-1) != 0 {
+		return fmt.Errorf("want a power of two")
+	}
+	c.CmdsMax = uint16(n)
+	return nil
+}
+
+func (c *Config) setMaxXmit(v string) error {
+	n, err := number(v, 0, maxSegment)
+	if err == nil && 0 < n && n < minSegment {
+		err = fmt.Errorf("want 0, which is what the target takes, or a number from %d to %d", minSegment, maxSegment)
+	}
+	if err == nil {
+		c.MaxXmitDataSegmentLength = uint32(n)
+	}
+	return err
+}
+
+func setDigests(to *[]login.Digest, v string) error {
+	var list []login.Digest
+	for _, word := range strings.Split(v, ",") {
+		switch word = strings.TrimSpace(word); {
+		case strings.EqualFold(word, string(login.DigestCRC32C)):
+			list = append(list, login.DigestCRC32C)
+		case strings.EqualFold(word, string(login.DigestNone)):
+			list = append(list, login.DigestNone)
+		default:
+			return fmt.Errorf("want CRC32C, None, or both in order of preference")
 		}
-		*field(c) = list
-		return nil
 	}
+	*to = list
+	return nil
 }
 
-// chap changes a copy, as Configs that were copied share their CHAP.
-func chap(set func(*login.CHAP, string)) func(*Config, string) error {
-	return func(c *Config, v string) error {
-		var chap login.CHAP
-		if c.CHAP != nil {
-			chap = *c.CHAP
-		}
-		set(&chap, v)
-		c.CHAP = &chap
-		return nil
+// chap returns the credentials to be changed: a copy, as Configs that were copied
+// share theirs.
+func (c *Config) chap() *login.CHAP {
+	var chap login.CHAP
+	if c.CHAP != nil {
+		chap = *c.CHAP
 	}
+	c.CHAP = &chap
+	return c.CHAP
 }
 
-func algorithms(c *Config, v string) error {
+func setSecret(to *login.Secret, v string) error {
+	*to = login.Secret(v)
+	if len(v) < minSecret {
+		return warning("the secret is shorter than the 12 bytes that RFC 7143 (9.2.1) asks for")
+	}
+	return nil
+}
+
+func (c *Config) setAlgorithms(v string) error {
 	var list []login.Algorithm
 	for _, word := range strings.Split(v, ",") {
 		switch strings.ToUpper(strings.TrimSpace(word)) {
@@ -255,27 +264,14 @@ func algorithms(c *Config, v string) error {
 			return fmt.Errorf("want a list of SHA3-256, SHA256, SHA1, MD5")
 		}
 	}
-	return chap(func(c *login.CHAP, _ string) { c.Algorithms = list })(c, v)
+	c.chap().Algorithms = list
+	return nil
 }
 
-// secret is chap for what should not be short.
-func secret(set func(*login.CHAP, string)) func(*Config, string) error {
-	return func(c *Config, v string) error {
-		if err := chap(set)(c, v); err != nil || len(v) >= minSecret {
-			return err
-		}
-		return warning("the secret is shorter than the 12 bytes that RFC 7143 (9.2.1) asks for")
+func (c *Config) setAuthMethod(v string) error {
+	c.NeedCHAP = strings.EqualFold(v, "CHAP")
+	if !c.NeedCHAP && !strings.EqualFold(v, "None") { // with which credentials decide, as in open-iscsi
+		return fmt.Errorf("only CHAP and None are supported")
 	}
+	return nil
 }
-
-// fixed accepts a setting that is what it is.
-func fixed(want string) func(*Config, string) error {
-	return func(_ *Config, v string) error {
-		if !strings.EqualFold(v, want) {
-			return warning("only " + want + " is supported, and " + strconv.Quote(v) + " has no effect")
-		}
-		return nil
-	}
-}
-
-func ignored(*Config, string) error { return nil }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/rootlun/rootlun/session/kerneltest"
 	"github.com/rootlun/rootlun/session/login"
 	"github.com/rootlun/rootlun/session/targettest"
 )
@@ -44,8 +45,8 @@ func TestRedirect(t *testing.T) {
 				t.Errorf("notes %q", notes)
 			}
 			const want = "CREATE_SESSION, CREATE_CONN, BIND_CONN, STOP_CONN 3, BIND_CONN, START_CONN"
-			log := k.takeLog()
-			if got := commands(log); got != want {
+			log := k.TakeLog()
+			if got := kerneltest.Commands(log); got != want {
 				t.Errorf("commands %s, want %s", got, want)
 			}
 			configured := fmt.Sprintf("18=%d", cfg.Portal.Port())
@@ -54,17 +55,17 @@ func TestRedirect(t *testing.T) {
 				t.Errorf("persistent ports (-want +got):\n%s", diff)
 			}
 
-			if err := s.Reconnect(t.Context()); err != nil {
+			if err := s.Reconnect(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
 			const again = "STOP_CONN 3, BIND_CONN, STOP_CONN 3, BIND_CONN, START_CONN"
-			if got := commands(k.takeLog()); got != again {
+			if got := kerneltest.Commands(k.TakeLog()); got != again {
 				t.Errorf("reconnect: %s, want %s", got, again)
 			}
 			if first.Connections() != 2 || second.Connections() != 2 {
 				t.Errorf("%d and %d connections, want 2 and 2", first.Connections(), second.Connections())
 			}
-			if err := s.Reconnect(t.Context()); err != nil || s.Portal != cfg.Portal {
+			if err := s.Reconnect(t.Context(), nil); err != nil || s.Portal != cfg.Portal {
 				t.Errorf("when nobody sends us on any more: %v, logged in at %v", err, s.Portal)
 			}
 			// F1, F2: the login after a loss is of the same session to the target.
@@ -133,8 +134,8 @@ func TestRedirectToName(t *testing.T) {
 				t.Errorf("session %+v, error %v", s, err)
 			case tt.want != nil && (!errors.Is(err, tt.want) || !strings.Contains(err.Error(), "disk-2.example")):
 				t.Errorf("error %v", err)
-			case tt.want != nil && k.left() != "":
-				t.Errorf("left in the kernel: %s", k.left())
+			case tt.want != nil && k.Left() != "":
+				t.Errorf("left in the kernel: %s", k.Left())
 			}
 			list, err := Discover(t.Context(), cfg)
 			if (err != nil) != (tt.want != nil) || tt.want == nil && len(list) != 1 {
@@ -164,8 +165,8 @@ func TestRedirectToIPv6(t *testing.T) {
 		first := targettest.New(t, targettest.Config{Script: targettest.Redirect(0x0101, tt.address)})
 		k, in := newFakeKernel(t)
 		_, err := in.Login(t.Context(), config(t, first))
-		if err == nil || !strings.Contains(err.Error(), tt.to) || k.left() != "" {
-			t.Errorf("%s: %v, left %q", tt.address, err, k.left())
+		if err == nil || !strings.Contains(err.Error(), tt.to) || k.Left() != "" {
+			t.Errorf("%s: %v, left %q", tt.address, err, k.Left())
 		}
 	}
 }
@@ -184,8 +185,8 @@ func TestRedirectHops(t *testing.T) {
 		cfg := config(t, chain[hops])
 		cfg.Note = in.note
 		s, err := in.Login(t.Context(), cfg)
-		if good := hops <= maxRedirects; good && (err != nil || s.Portal != portal(t, last)) || !good && (err == nil || k.left() != "") {
-			t.Errorf("%d hops: %v, %v, left %q", hops, s, err, k.left())
+		if good := hops <= maxRedirects; good && (err != nil || s.Portal != portal(t, last)) || !good && (err == nil || k.Left() != "") {
+			t.Errorf("%d hops: %v, %v, left %q", hops, s, err, k.Left())
 		}
 		if want := min(hops, maxRedirects); len(notes) != want {
 			t.Errorf("%d hops are told as %q", hops, notes)

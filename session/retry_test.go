@@ -119,7 +119,7 @@ func TestManual(t *testing.T) {
 	insert(t, "login failures", strings.Join(rows, ""))
 
 	var names []string
-	for _, r := range records {
+	for _, r := range new(Config).records() {
 		names = append(names, ".B "+roff(r.name)+"\n")
 	}
 	insert(t, "settings", strings.Join(names, ""))

@@ -112,6 +112,14 @@ type Initiator struct {
 	note    func(string)
 }
 
+// New returns an Initiator on what is open already. Open does more.
+func New(sys kernel.Sysfs, netlink *kernel.Netlink, note func(string)) *Initiator {
+	if note == nil {
+		note = func(string) {}
+	}
+	return &Initiator{sys: sys, netlink: netlink, note: note}
+}
+
 // Open opens the way to the kernel; the module iscsi_tcp must be loaded. note,
 // when not nil, hears in one line what a login does beyond the plain way:
 // redirects, a second attempt. Close the Initiator when no login is under way;
@@ -122,11 +130,11 @@ func Open(note func(string)) (*Initiator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("iSCSI: %w", err)
 	}
-	if note == nil {
-		note = func(string) {}
-	}
-	return &Initiator{sys: sys, netlink: netlink, note: note}, nil
+	return New(sys, netlink, note), nil
 }
+
+// Port is the number that /proc/net/netlink knows its socket by.
+func (in *Initiator) Port() (uint32, error) { return in.netlink.Port() }
 
 // Close ends the use of the kernel's interface.
 func (in *Initiator) Close() error { return in.netlink.Close() }
@@ -143,6 +151,9 @@ type Session struct {
 	scans  sync.WaitGroup // that are under way
 	mute   atomic.Bool    // the target was found to answer no more
 	target uint32         // its number on the host: an adapter's host has several
+	watch  *kernel.Conn   // see Watch; nil: nobody watches
+
+	adopted bool // its parameters are in the kernel, and only what a login agrees on is new
 }
 
 // cid is the number of a session's only connection.
@@ -156,9 +167,4 @@ func (in *Initiator) Attach(sid uint32, cfg Config) (*Session, error) {
 		return nil, fmt.Errorf("session %d: %w", sid, err)
 	}
 	return &Session{SID: sid, HostNo: host, Portal: cfg.Portal, Config: cfg, in: in, target: in.sys.TargetID(sid)}, nil
-}
-
-// outlive is context.WithTimeout that outlives ctx: for what must be undone.
-func outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), d)
 }

@@ -15,9 +15,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rootlun/rootlun/session/kernel"
+	"github.com/rootlun/rootlun/session/kerneltest"
 	"github.com/rootlun/rootlun/session/login"
 	"github.com/rootlun/rootlun/session/targettest"
 )
+
+func newFakeKernel(t *testing.T) (*kerneltest.Kernel, *Initiator) {
+	t.Helper()
+	k, netlink := kerneltest.New(t)
+	return k, New(kernel.Sysfs(k.Root), netlink, func(s string) { t.Log("note:", s) })
+}
 
 func config(t *testing.T, target *targettest.Target) Config {
 	t.Helper()
@@ -42,7 +49,7 @@ func TestLogin(t *testing.T) {
 		Username: "me", Secret: "secret-of-mine", UsernameIn: "you", SecretIn: "secret-of-yours", StatSN: 100,
 	})
 	k, in := newFakeKernel(t)
-	k.refuseWith("SET_PARAM 35", unix.ENOSYS) // a kernel without TGT_RESET_TMO
+	k.RefuseWith("SET_PARAM 35", unix.ENOSYS) // a kernel without TGT_RESET_TMO
 	cfg := config(t, target)
 	cfg.CHAP = &login.CHAP{Username: "me", Secret: "secret-of-mine", UsernameIn: "you", SecretIn: "secret-of-yours"}
 	cfg.Offer.HeaderDigest = []login.Digest{login.DigestCRC32C, login.DigestNone}
@@ -63,10 +70,10 @@ func TestLogin(t *testing.T) {
 		fmt.Sprintf("7=%d", s.FirstBurstLength), fmt.Sprintf("8=%d", s.MaxBurstLength), "9=1", "10=1", "11=0",
 		"14=104", fmt.Sprintf("16=%d", s.TargetPortalGroupTag), "START_CONN",
 	}
-	if diff := cmp.Diff(want, k.takeLog()); diff != "" {
+	if diff := cmp.Diff(want, k.TakeLog()); diff != "" {
 		t.Errorf("commands (-want +got):\n%s", diff)
 	}
-	pinned, err := os.ReadFile(filepath.Join(k.root, "class/iscsi_session/session10597059/recovery_tmo"))
+	pinned, err := os.ReadFile(filepath.Join(k.Root, "class/iscsi_session/session10597059/recovery_tmo"))
 	if err != nil || string(pinned) != "86400" {
 		t.Errorf("recovery_tmo is %q, error %v", pinned, err)
 	}
@@ -78,7 +85,7 @@ func TestLogin(t *testing.T) {
 	if err := s.Logout(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Join(k.takeLog(), ", "), "UNBIND_SESSION, SEND_PDU, STOP_CONN 1, DESTROY_CONN, DESTROY_SESSION"; got != want {
+	if got, want := strings.Join(k.TakeLog(), ", "), "UNBIND_SESSION, SEND_PDU, STOP_CONN 1, DESTROY_CONN, DESTROY_SESSION"; got != want {
 		t.Errorf("logout: %s, want %s", got, want)
 	}
 }
@@ -119,16 +126,16 @@ func TestFailureLeavesNothing(t *testing.T) {
 		t.Run(test.refuse, func(t *testing.T) {
 			target := targettest.New(t, targettest.Config{})
 			k, in := newFakeKernel(t)
-			k.refuseWith(test.refuse, unix.EIO)
+			k.RefuseWith(test.refuse, unix.EIO)
 			_, err := in.Login(t.Context(), config(t, target))
 			var op *OpError
 			if !errors.As(err, &op) || op.Op != test.op || !errors.Is(err, unix.EIO) {
 				t.Errorf("error %v, want op %q and EIO", err, test.op)
 			}
-			if got := commands(k.takeLog()); got != test.commands {
+			if got := kerneltest.Commands(k.TakeLog()); got != test.commands {
 				t.Errorf("commands %s, want %s", got, test.commands)
 			}
-			if left := k.left(); left != "" {
+			if left := k.Left(); left != "" {
 				t.Errorf("left in the kernel: %s", left)
 			}
 		})
@@ -184,7 +191,7 @@ func TestTargetFaultsLeaveNothing(t *testing.T) {
 			if err == nil || !test.is(err) {
 				t.Errorf("error %v", err)
 			}
-			if left := k.left(); left != "" {
+			if left := k.Left(); left != "" {
 				t.Errorf("left in the kernel: %s", left)
 			}
 		})
@@ -201,7 +208,7 @@ func TestDeadPortalCostsNothing(t *testing.T) {
 	if !errors.As(err, &op) || op.Op != "connect" || !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("error %v", err)
 	}
-	if log := k.takeLog(); len(log) != 0 {
+	if log := k.TakeLog(); len(log) != 0 {
 		t.Errorf("the kernel was asked for %v", log)
 	}
 }
@@ -217,7 +224,7 @@ func TestCancelled(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
-	if left := k.left(); left != "" {
+	if left := k.Left(); left != "" {
 		t.Errorf("left in the kernel: %s", left)
 	}
 }

@@ -64,7 +64,7 @@ func TestCloudInit(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			run := t.TempDir()
 			tt.nic.Name, tt.nic.Index, tt.nic.MAC = "eth0", 2, "52:54:00:12:34:56"
-			if err := WriteNetwork(run, []Interface{tt.nic}); err != nil {
+			if err := WriteNetwork(run, false, []Interface{tt.nic}); err != nil {
 				t.Fatal(err)
 			}
 			files, err := filepath.Glob(filepath.Join(run, "net*.conf"))

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Interface is a network interface that leads to the root, or that one does
@@ -55,9 +57,15 @@ type Route struct {
 // form below run, which is "/run". Only those that the next system has read
 // theirs. Parents stand before what is made of them. It writes all that it can,
 // and returns what failed.
-func WriteNetwork(run string, interfaces []Interface) error {
+//
+// systemd says whether the next system runs systemd; scripts take it for that
+// when it has a folder for units there.
+func WriteNetwork(run string, systemd bool, interfaces []Interface) error {
 	var errs []error
 	write := func(name string, mode os.FileMode, text string) {
+		if strings.HasPrefix(name, "systemd/system/") && !systemd {
+			return
+		}
 		errs = append(errs, writeFile(path.Join(run, name), []byte(text), mode))
 	}
 	var ifstate strings.Builder
@@ -180,5 +188,8 @@ func writeFile(file string, data []byte, mode os.FileMode) error {
 		os.Remove(temporary)
 		return err
 	}
-	return os.Rename(temporary, file)
+	if err := unix.Rename(temporary, file); err != nil {
+		return &os.PathError{Op: "rename", Path: file, Err: err}
+	}
+	return nil
 }

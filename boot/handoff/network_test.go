@@ -60,7 +60,7 @@ func TestWriteNetwork(t *testing.T) {
 	for name, interfaces := range networks {
 		t.Run(name, func(t *testing.T) {
 			run := t.TempDir()
-			if err := WriteNetwork(run, interfaces); err != nil {
+			if err := WriteNetwork(run, true, interfaces); err != nil {
 				t.Fatal(err)
 			}
 			golden := filepath.Join("testdata", name+".txt")
@@ -116,7 +116,7 @@ func TestHostileText(t *testing.T) {
 		Name: "eth0", Index: 2, MAC: "52:54:00:12:34:56", DHCP: true, Address: prefixes("192.0.2.15/24", "2001:db8::1/64"),
 		DNS: []netip.Addr{addr("192.0.2.3")}, Domain: evil, Hostname: evil,
 	}
-	if err := WriteNetwork(run, []Interface{n}); err != nil {
+	if err := WriteNetwork(run, true, []Interface{n}); err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range []string{"net-eth0.conf", "net6-eth0.conf"} {

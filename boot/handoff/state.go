@@ -58,6 +58,7 @@ type Session struct {
 	SID                uint32 `json:"sid"`
 	Attached           bool   `json:"attached"` // it was there before, and the rest is not known
 	TPGT               uint16 `json:"tpgt"`
+	Timers             string `json:"timers"` // root or multipath: which set the rest is of
 	ReplacementTimeout int    `json:"replacement_timeout"`
 	NoopOutInterval    int    `json:"noop_out_interval"`
 	NoopOutTimeout     int    `json:"noop_out_timeout"`

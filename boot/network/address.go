@@ -1,7 +1,6 @@
 package network
 
 import (
-	"cmp"
 	"errors"
 	"net/netip"
 	"os"
@@ -9,8 +8,6 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/rootlun/rootlun/fw/stable"
 )
 
 // addAddress gives the NIC an address. One that it has already stays as it is.
@@ -43,7 +40,7 @@ func (n *nic) wanted(routes []route, cfg *Config) ([]route, netip.Addr) {
 				gateway = r.via
 			}
 		}
-		routes = slices.DeleteFunc(routes, func(r route) bool { return r.to.Bits() == 0 })
+		routes = notDefault(routes)
 	}
 	for _, peer := range cfg.Peers {
 		near := n.onLink(peer)
@@ -93,18 +90,22 @@ func (n *nic) loosen(procfs string) {
 // of its default route. It returns the gateway of the default route.
 func (n *nic) addRoutes(routes []route, gateway netip.Addr) (netip.Addr, error) {
 	if gateway.IsValid() {
-		routes = slices.DeleteFunc(slices.Clone(routes), func(r route) bool { return r.to.Bits() == 0 })
-		routes = append(routes, route{netip.PrefixFrom(zero(gateway), 0), gateway})
+		routes = append(notDefault(routes), route{netip.PrefixFrom(zero(gateway), 0), gateway})
 	}
 	var onLink []netip.Prefix
 	for _, p := range n.addresses {
 		onLink = append(onLink, p.Masked())
 	}
 	// Those on the link come first: the others' gateways may lie there (RFC 3442).
-	stable.Sort(routes, func(a, b route) int {
-		return cmp.Compare(a.via.BitLen(), b.via.BitLen())
-	})
-	for _, r := range routes {
+	var ordered []route
+	for _, bits := range [...]int{0, 32, 128} {
+		for _, r := range routes {
+			if r.via.BitLen() == bits {
+				ordered = append(ordered, r)
+			}
+		}
+	}
+	for _, r := range ordered {
 		isDefault := r.to.Bits() == 0
 		direct := !r.via.IsValid() || r.via.Is6() && r.via.IsLinkLocalUnicast() ||
 			slices.ContainsFunc(onLink, func(p netip.Prefix) bool { return p.Contains(r.via) })
@@ -130,6 +131,16 @@ func (n *nic) addRoutes(routes []route, gateway netip.Addr) (netip.Addr, error) 
 		}
 	}
 	return gateway, nil
+}
+
+// notDefault returns the routes that lead to some addresses only.
+func notDefault(routes []route) (list []route) {
+	for _, r := range routes {
+		if r.to.Bits() > 0 {
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 // reaches says whether there is a route to every peer.

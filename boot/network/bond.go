@@ -3,7 +3,6 @@ package network
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path"
@@ -127,7 +126,7 @@ func (h host) ports(ctx context.Context, cfg *Config, b *Bond, p Progress) (port
 		return ports, nil
 	case errors.Is(err, context.DeadlineExceeded):
 		links, _ := listLinks()
-		return nil, &Error{b.Name, fmt.Sprintf("none of its ports%s appeared within %s; present: %s", missing, seconds(cfg.FindTimeout), h.describe(links)), err}
+		return nil, failed(b.Name, err, "none of its ports%s appeared within %s; present: %s", missing, seconds(cfg.FindTimeout), h.describe(links))
 	}
 	return nil, &Error{b.Name, "its ports cannot be looked for", err}
 }

@@ -57,6 +57,7 @@ const (
 	offXID                 = 4
 	offSeconds             = 8
 	offFlags               = 10
+	offClientIP            = 12
 	offYourIP              = 16
 	offMAC                 = 28 // 16 bytes
 	offCookie              = 236
@@ -72,6 +73,7 @@ type message4 struct {
 	kind        byte
 	xid         uint32
 	mac         net.HardwareAddr
+	client      netip.Addr // the address that it has; not valid: none
 	requested   netip.Addr // not valid: any
 	server      []byte     // the one that is meant; nil: all
 	hostname    string
@@ -92,6 +94,7 @@ func (m *message4) marshal(elapsed time.Duration, broadcast bool) []byte {
 	if broadcast {
 		binary.BigEndian.PutUint16(b[offFlags:], flagBroadcast)
 	}
+	copy(b[offClientIP:], m.client.AsSlice())
 	copy(b[offMAC:offMAC+16], m.mac)
 	binary.BigEndian.PutUint32(b[offCookie:], magicCookie)
 

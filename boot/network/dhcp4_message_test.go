@@ -29,7 +29,7 @@ func TestMarshalMessage4(t *testing.T) {
 		options   dhcpv4.Options
 	}{
 		{message4{kind: discover4, xid: 0x01020304, mac: mac}, 2500 * time.Millisecond, false, 2, bare},
-		{message4{request4, 0x01020304, mac, netip.MustParseAddr("10.9.0.50"), []byte{10, 9, 0, 1}, "node5", long}, 48 * time.Hour, true, 65535, all},
+		{message4{kind: request4, xid: 0x01020304, mac: mac, requested: netip.MustParseAddr("10.9.0.50"), server: []byte{10, 9, 0, 1}, hostname: "node5", vendorClass: long}, 48 * time.Hour, true, 65535, all},
 	} {
 		b := test.message.marshal(test.elapsed, test.broadcast)
 		if len(b) < 300 {

@@ -75,7 +75,7 @@ func (r resolver) lookup(ctx context.Context, servers []netip.Addr, search []str
 		case <-round:
 			r.wait = min(2*r.wait, maxDNSWait)
 		case <-ctx.Done():
-			return nil, &Error{name, "no address within " + seconds(time.Since(began)) + failures + "; check the name servers and the way to them", ctx.Err()}
+			return nil, failed(name, ctx.Err(), "no address within %s%s; check the name servers and the way to them", seconds(time.Since(began)), failures)
 		}
 	}
 }

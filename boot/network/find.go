@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path"
@@ -40,9 +39,9 @@ func (h host) find(ctx context.Context, cfg *Config, p Progress) (*link, error) 
 	case refused:
 		return nil, err
 	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-		return nil, &Error{who, fmt.Sprintf("did not appear within %s; present: %s", seconds(cfg.FindTimeout), h.describe(present)), err}
+		return nil, failed(who, err, "did not appear within %s; present: %s", seconds(cfg.FindTimeout), h.describe(present))
 	case ctx.Err() != nil:
-		return nil, &Error{who, fmt.Sprintf("not there after %s; present: %s", seconds(time.Since(start)), h.describe(present)), err}
+		return nil, failed(who, err, "not there after %s; present: %s", seconds(time.Since(start)), h.describe(present))
 	default:
 		return nil, &Error{who, "cannot be looked for", err}
 	}
@@ -96,7 +95,7 @@ func (h host) choose(cfg *Config, links []*link) (*link, error) {
 	if cfg.who() == theOnly {
 		hint = " or in the iBFT"
 	}
-	return nil, &Error{cfg.who(), "there is more than one: " + h.describe(fit) + "; name the one to use with ip=<interface>:…" + hint, nil}
+	return nil, failed(cfg.who(), nil, "there is more than one: %s; name the one to use with ip=<interface>:…%s", h.describe(fit), hint)
 }
 
 const theOnly = "the only NIC"

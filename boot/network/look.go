@@ -34,7 +34,7 @@ func Look(cfg Config) (*State, error) {
 		return nil, err
 	}
 	if l == nil {
-		return nil, &Error{cfg.who(), "is not there; present: " + h.describe(links), nil}
+		return nil, failed(cfg.who(), nil, "is not there; present: %s", h.describe(links))
 	}
 	return &State{
 		Name: l.name, MAC: l.mac.String(), Driver: h.driver(l.name), MTU: l.mtu, Up: l.up(), Carrier: l.flags&unix.IFF_LOWER_UP != 0,

@@ -362,5 +362,9 @@ func (n *nic) fail(err error, format string, args ...any) error {
 	if n.driver != "" {
 		name += " (" + n.driver + ")"
 	}
-	return &Error{NIC: name, Message: fmt.Sprintf(format, args...), Err: err}
+	return failed(name, err, format, args...)
+}
+
+func failed(nic string, err error, format string, args ...any) error {
+	return &Error{NIC: nic, Message: fmt.Sprintf(format, args...), Err: err}
 }

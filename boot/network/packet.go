@@ -18,6 +18,7 @@ type packetConn struct {
 	*socket
 	index int
 	mac   net.HardwareAddr
+	udp   unix.Sockaddr // not nil: it is a UDP socket, and this is whom it sends to
 }
 
 const (
@@ -34,7 +35,7 @@ func openPacket(index int, mac net.HardwareAddr) (*packetConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &packetConn{s, index, mac}, nil
+	return &packetConn{socket: s, index: index, mac: mac}, nil
 }
 
 // protocolIP is ETH_P_IP in network byte order.
@@ -44,6 +45,9 @@ func protocolIP() uint16 {
 
 // send broadcasts a message.
 func (c *packetConn) send(message []byte) error {
+	if c.udp != nil {
+		return c.socket.send(message, c.udp)
+	}
 	return c.socket.send(datagram(message), &unix.SockaddrLinklayer{
 		Protocol: protocolIP(), Ifindex: c.index, Halen: 6, Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
 	})
@@ -53,7 +57,10 @@ func (c *packetConn) send(message []byte) error {
 // takes, or ctx's error.
 func (c *packetConn) receive(ctx context.Context, xid uint32, accept func(*reply4) bool) (answer *reply4, err error) {
 	err = c.socket.receive(ctx, func(b []byte) bool {
-		m, err := parseReply4(payload(b))
+		if c.udp == nil {
+			b = payload(b)
+		}
+		m, err := parseReply4(b)
 		if err != nil || m.xid != xid || !bytes.Equal(m.mac, c.mac) || !accept(m) {
 			return false
 		}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -50,8 +49,11 @@ func (r *recordWriter) target(t fw.Table, g *ibft.Target) {
 	if !g.Valid && !g.Boot && !g.RADIUSCHAP && !g.RADIUSRCHAP || g.Name == "" {
 		return
 	}
-	i := slices.IndexFunc(t.NICs, func(n ibft.NIC) bool { return n.Index == g.NIC })
-	if i < 0 {
+	i := 0
+	for i < len(t.NICs) && t.NICs[i].Index != g.NIC {
+		i++
+	}
+	if i == len(t.NICs) {
 		return
 	}
 	n := &t.NICs[i]

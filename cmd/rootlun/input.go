@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/rootlun/rootlun/boot"
@@ -73,7 +72,10 @@ func (in *input) read() (*fw.Plan, error) {
 	}
 	plan, err := readPlan(s)
 	if in.lease.From != "" && !errors.Is(err, fw.ErrNothing) {
-		nic := slices.IndexFunc(plan.NICs, func(n fw.NIC) bool { return n.DHCP || n.DHCP6 })
+		nic := 0
+		for nic < len(plan.NICs) && !plan.NICs[nic].DHCP && !plan.NICs[nic].DHCP6 {
+			nic++
+		}
 		err = errors.Join(err, plan.Lease(nic, in.lease))
 	}
 	return plan, err

@@ -29,9 +29,12 @@ usage: rootlun COMMAND [OPTION…]; --help after a command tells more
   rootlun sessions  print the kernel's iSCSI sessions
   rootlun rescan    look for new disks of the sessions
   rootlun logout    end sessions whose disks are not in use
+  rootlun keep      repair sessions that break, while no iscsid does
   rootlun show      print what a boot would do, and which source says so
   rootlun check     try what a boot would need, on the machine that runs
   rootlun fw        print what the firmware says, and nothing else
+  rootlun status    print how safe the root's sessions are in the booted system
+  rootlun records   show this boot's node records to open-iscsi
   rootlun version   print the version
 `
 
@@ -41,16 +44,19 @@ type verb func(args []string, stdout, stderr io.Writer) int
 func main() { os.Exit(dispatch(os.Args, os.Getpid(), os.Stdout, os.Stderr)) }
 
 // dispatch runs the verb that the arguments name, or the name that the program
-// is called by; PID 1 is always init. It returns the exit code.
+// is called by; PID 1 is always init, or shutdown. It returns the exit code.
 func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 	verbs := map[string]verb{
 		"init":     runInit,
 		"network":  runNetwork,
 		"login":    runLogin,
 		"discover": runDiscover,
+		"keep":     runKeep,
 		"sessions": runSessions,
 		"rescan":   runRescan,
 		"logout":   runLogout,
+		"status":   runStatus,
+		"records":  runRecords,
 		"show":     runShow,
 		"check":    runCheck,
 		"fw":       runFirmware,
@@ -58,6 +64,9 @@ func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 		"help": printUsage, "--help": printUsage, "-h": printUsage,
 	}
 	name, args := path.Base(argv[0]), argv[1:]
+	if name == "shutdown" && pid == 1 {
+		return runShutdown(args, stdout)
+	}
 	if name != "init" && pid != 1 {
 		name = ""
 		if len(args) > 0 {

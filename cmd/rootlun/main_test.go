@@ -32,7 +32,11 @@ func TestDispatch(t *testing.T) {
 		{[]string{"rootlun", "--help"}, 0, "rootlun login", ""},
 		{[]string{"rootlun", "version"}, 0, "rootlun " + version + "\n", ""},
 		{[]string{"rootlun", "init"}, 2, "", "only PID 1"},
-		{[]string{"/init", "version"}, 2, "", "only PID 1"}, // the kernel's arguments are not ours
+		{[]string{"/init", "version"}, 2, "", "only PID 1"},                      // the kernel's arguments are not ours
+		{[]string{"/shutdown", "reboot"}, 2, "", `there is no command "reboot"`}, // it is not PID 1
+		{[]string{"rootlun", "status", "--help"}, 0, "--json", ""},
+		{[]string{"rootlun", "status", "x"}, 2, "", "argument 1"},
+		{[]string{"rootlun", "records", "--help"}, 0, "usage: rootlun records", ""},
 		{[]string{"rootlun", "login", "--help"}, 0, "--credentials FILE  ", ""},
 		{[]string{"rootlun", "login"}, 2, "", "--target is missing\nrootlun login --help tells more\n"},
 		{[]string{"rootlun", "login", "--bogus"}, 2, "", "bogus"},

@@ -173,6 +173,7 @@ func (p *page) plan(plan *fw.Plan, showSecrets bool) {
 	for _, s := range paramTexts(plan.Params, showSecrets) {
 		p.row("parameter", s, "rd.iscsi.param=")
 	}
+	p.row("timers", plan.Timers, "rd.rootlun.timers=")
 	if plan.Failure.Timeout > 0 {
 		p.row("gives up", fmt.Sprintf("after %d s", plan.Failure.Timeout), "rd.rootlun.timeout=")
 	}

@@ -31,6 +31,7 @@ type planJSON struct {
 	AskDHCP   string       `json:"ask_dhcp"`
 	Failure   failureJSON  `json:"failure"`
 	Timeouts  timeoutsJSON `json:"timeouts"`
+	Timers    string       `json:"timers"` // root, multipath or auto; "": auto
 }
 
 type initiatorJSON struct {
@@ -149,6 +150,7 @@ func marshalPlan(p *fw.Plan, errs []string, showSecrets bool) []byte {
 		Params:    paramTexts(p.Params, showSecrets),
 		AskDHCP:   p.AskDHCP,
 		Failure:   failureJSON(p.Failure),
+		Timers:    p.Timers,
 		Timeouts: timeoutsJSON{
 			wholeSeconds(p.Timeouts.Link), wholeSeconds(p.Timeouts.Up), wholeSeconds(p.Timeouts.Carrier),
 			wholeSeconds(p.Timeouts.Route), wholeSeconds(p.Timeouts.DHCP), wholeSeconds(p.Timeouts.DAD), wholeSeconds(p.Timeouts.Auto),

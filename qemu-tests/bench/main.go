@@ -10,10 +10,12 @@
 //   - login: from the start of `rootlun login` to the disk, against iscsistart;
 //   - paths: eight targets against one, and a dead path of two against none, both
 //     in rootlun alone;
-//   - slope: logins to a target whose answers come later and later.
+//   - slope: logins to a target whose answers come later and later;
+//   - survival: what becomes of a root when its session breaks, against one that
+//     iscsistart has logged in to and no iscsid keeps yet.
 //
 // The times are the guest's own. It ends with code 1 when a ratio is over the
-// budget.
+// budget, or when rootlun's root does not survive.
 package main
 
 import (
@@ -45,18 +47,29 @@ const (
 )
 
 func main() {
+	qemutests.FarMain()
 	rounds := flag.Int("rounds", 5, "how often each is measured")
 	peerOnly := flag.Bool("peer", false, "measure the peers alone")
 	initiators := flag.Int("storm", 0, "have so many initiators log in at once, and measure nothing else")
+	survivalOnly := flag.Bool("survival", false, "break the roots' sessions, and measure nothing else")
 	flag.Parse()
+	ctx := context.Background()
+	var err error
 	if *initiators > 0 {
-		if err := storms(context.Background(), *initiators); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
-		}
-		return
+		err = storms(ctx, *initiators)
+	} else {
+		err = prepared(ctx, *peerOnly, func(lab *qemutests.Lab, dir, own string) error {
+			if *survivalOnly {
+				return measureSurvival(ctx, lab, dir, own)
+			}
+			err := bench(ctx, lab, dir, own, *rounds)
+			if own == "" {
+				return err
+			}
+			return errors.Join(err, measureSurvival(ctx, lab, dir, own))
+		})
 	}
-	if err := bench(context.Background(), *rounds, *peerOnly); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -65,7 +78,9 @@ func main() {
 // sample holds the milliseconds of each side, round by round.
 type sample struct{ own, peer []float64 }
 
-func bench(ctx context.Context, rounds int, peerOnly bool) error {
+// prepared has measure work with the lab, a folder of its own, and rootlun's image
+// (empty when only the peers are asked for).
+func prepared(ctx context.Context, peerOnly bool, measure func(lab *qemutests.Lab, dir, own string) error) error {
 	lab, err := qemutests.NewLab(ctx)
 	if err != nil {
 		return err
@@ -81,6 +96,11 @@ func bench(ctx context.Context, rounds int, peerOnly bool) error {
 			return err
 		}
 	}
+	return measure(lab, dir, own)
+}
+
+func bench(ctx context.Context, lab *qemutests.Lab, dir, own string, rounds int) error {
+	peerOnly := own == ""
 	boot, err := measureBoots(ctx, lab, dir, own, rounds)
 	if err != nil {
 		return fmt.Errorf("boot: %w", err)

@@ -26,8 +26,8 @@ func (n *Netlink) CreateSession(ctx context.Context, cmdsMax, queueDepth uint16)
 	put(m, 0) // initial_cmdsn
 	order.PutUint16(m[headerLen+offU+4:], cmdsMax)
 	order.PutUint16(m[headerLen+offU+6:], queueDepth)
-	a, err := n.do(ctx, request{op: createSession.String(), message: m, late: func(a answer) {
-		_ = n.DestroySession(context.WithoutCancel(ctx), order.Uint32(a.r[0:]))
+	a, err := n.do(ctx, &request{op: createSession.String(), message: m, late: func(a answer) {
+		_ = n.DestroySession(context.Background(), order.Uint32(a.r[0:]))
 	}})
 	if err != nil {
 		return Session{}, err
@@ -51,7 +51,7 @@ func (n *Netlink) UnbindSession(ctx context.Context, sid uint32) error {
 func (n *Netlink) command(ctx context.Context, c command, fields ...uint32) error {
 	m := newMessage(c, n.handle, 0)
 	put(m, fields...)
-	_, err := n.do(ctx, request{op: c.String(), message: m})
+	_, err := n.do(ctx, &request{op: c.String(), message: m})
 	return err
 }
 
@@ -129,7 +129,7 @@ func received(ev Event) (Event, error) {
 func (c *Conn) Bind(ctx context.Context, sock *os.File) error {
 	m := newMessage(bindConn, c.n.handle, 0)
 	put(m, c.sid, c.cid, 0, 0, 1) // 64 bits of transport_eph, then is_leading
-	_, err := c.n.do(ctx, request{op: bindConn.String(), message: m, file: sock, putFD: func(m []byte, fd int) {
+	_, err := c.n.do(ctx, &request{op: bindConn.String(), message: m, file: sock, putFD: func(m []byte, fd int) {
 		order.PutUint64(m[headerLen+offU+8:], uint64(fd))
 	}})
 	return err
@@ -141,7 +141,7 @@ func (c *Conn) Set(ctx context.Context, p Param, value string) error {
 	m := newMessage(setParam, c.n.handle, len(value)+1) // a NUL ends it
 	put(m, c.sid, c.cid, uint32(p), uint32(len(value)+1))
 	copy(m[headerLen+eventLen:], value)
-	_, err := c.n.do(ctx, request{op: setParam.String() + " " + p.String(), message: m})
+	_, err := c.n.do(ctx, &request{op: setParam.String() + " " + p.String(), message: m})
 	return err
 }
 
@@ -153,7 +153,7 @@ func (c *Conn) SendPDU(ctx context.Context, header, data []byte) error {
 	put(m, c.sid, c.cid, uint32(len(header)), uint32(len(data)))
 	copy(m[headerLen+eventLen:], header)
 	copy(m[headerLen+eventLen+len(header):], data)
-	_, err := c.n.do(ctx, request{op: sendPDU.String(), message: m})
+	_, err := c.n.do(ctx, &request{op: sendPDU.String(), message: m})
 	return err
 }
 

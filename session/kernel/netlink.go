@@ -102,6 +102,17 @@ func listen(protocol int, groups uint32) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "netlink"), nil
 }
 
+// Port returns the socket's own number, by which /proc/net/netlink names it.
+func (n *Netlink) Port() (port uint32, err error) {
+	waitErr := n.raw.Control(func(fd uintptr) {
+		var address unix.Sockaddr
+		if address, err = unix.Getsockname(int(fd)); err == nil {
+			port = address.(*unix.SockaddrNetlink).Pid
+		}
+	})
+	return port, errors.Join(waitErr, err)
+}
+
 // Close ends all waits. Sessions live on in the kernel.
 func (n *Netlink) Close() error {
 	n.fail(os.ErrClosed)
@@ -234,7 +245,7 @@ type request struct {
 
 // do gives a command to the kernel and returns its answer. When ctx ends
 // earlier do returns, and the command goes on; commands that follow wait for it.
-func (n *Netlink) do(ctx context.Context, r request) (answer, error) {
+func (n *Netlink) do(ctx context.Context, r *request) (answer, error) {
 	fail := func(err error) (answer, error) { return answer{}, &OpError{Op: r.op, Err: err} }
 
 	start := time.Now()
@@ -287,7 +298,7 @@ func (n *Netlink) do(ctx context.Context, r request) (answer, error) {
 }
 
 // exchange sends a command and takes its answer.
-func (n *Netlink) exchange(r request) (answer, error) {
+func (n *Netlink) exchange(r *request) (answer, error) {
 	w := &waiting{message: r.message, answer: make(chan answer, 1)}
 	defer n.expect(nil)
 	if err := n.send(r, w); err != nil {
@@ -311,7 +322,7 @@ func (n *Netlink) expect(w *waiting) {
 	n.mu.Unlock()
 }
 
-func (n *Netlink) send(r request, w *waiting) error {
+func (n *Netlink) send(r *request, w *waiting) error {
 	if r.file == nil {
 		return n.sendMessage(w)
 	}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // attrSize bounds what is read of an attribute: sysfs gives a page at most.
@@ -165,6 +167,7 @@ func (s Sysfs) Unit(sid, hostNo, target uint32, lun uint64) (Unit, error) {
 	}
 	u.Vendor, _ = readAttr(path.Join(u.Dir, "vendor"))
 	u.Model, _ = readAttr(path.Join(u.Dir, "model"))
+	u.Vendor, u.Model = strings.TrimSpace(u.Vendor), strings.TrimSpace(u.Model)
 	u.QueueDepth, _ = readAttr(path.Join(u.Dir, "queue_depth"))
 	return u, nil
 }
@@ -247,11 +250,11 @@ func clean(s string) string {
 	return string(b)
 }
 
-// readAttr reads a text without the white space around it. The class prints
-// what was never set as "(null)" or "<NULL>".
+// readAttr reads a text without its last newline: blanks may be a secret's. The
+// class prints what was never set as "(null)" or "<NULL>".
 func readAttr(path string) (string, error) {
 	b, err := readFile(path)
-	text := clean(strings.TrimSpace(string(b)))
+	text := clean(strings.TrimSuffix(string(b), "\n"))
 	if text == "(null)" || text == "<NULL>" {
 		text = ""
 	}
@@ -270,7 +273,7 @@ func readFile(path string) ([]byte, error) {
 // Resolve returns the name of a file or folder without symbolic links, as the
 // kernel has it: sysfs tells by a folder's place what it belongs to.
 func Resolve(name string) (string, error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, unix.O_PATH, 0)
 	if err != nil {
 		return "", err
 	}

@@ -144,7 +144,7 @@ func TestAttr(t *testing.T) {
 		}
 	}
 	got := []string{s.Attr(unit + "state"), s.Attr(unit + "none"), s.Attr("class/iscsi_session/session7/username"), s.Disk(unit), s.Disk(UnitDir(3, 0, 9))}
-	if diff := cmp.Diff([]string{"run?ning?[2J?", "", "", "sd?a", ""}, got); diff != "" {
+	if diff := cmp.Diff([]string{" run?ning?[2J?", "", "", "sd?a", ""}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -3,7 +3,6 @@ package login
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -59,7 +58,7 @@ func (a Algorithm) hash() func(message []byte) []byte {
 
 // respond computes a CHAP response (RFC 1994, 4.1).
 func (a Algorithm) respond(id byte, secret Secret, challenge []byte) []byte {
-	return a.hash()(slices.Concat([]byte{id}, []byte(secret), challenge))
+	return a.hash()(append(append([]byte{id}, secret...), challenge...))
 }
 
 // isAuthKey tells whether key belongs to the security stage.
@@ -179,17 +178,19 @@ func decodeBinary(s string) ([]byte, error) {
 		return nil, fmt.Errorf("more than %d bytes", maxBinary)
 	}
 	var b []byte
-	var err error
+	var ok bool
 	switch digits := s[2:]; s[1] {
 	case 'x', 'X':
+		var err error
 		b, err = hex.DecodeString(digits)
+		ok = err == nil
 	case 'b', 'B':
-		b, err = base64.StdEncoding.Strict().DecodeString(digits)
+		b, ok = decodeBase64(digits)
 	default:
 		return nil, errors.New("expected 0x or 0b and a value")
 	}
 	switch {
-	case err != nil:
+	case !ok:
 		return nil, errors.New("neither hexadecimal nor Base64")
 	case len(b) == 0 || len(b) > maxBinary:
 		return nil, fmt.Errorf("%d bytes, expected 1 to %d", len(b), maxBinary)

@@ -118,7 +118,7 @@ func (e *engine) mayRetryMD5() bool {
 }
 
 // refusal makes an error of a response whose status is not success.
-func (e *engine) refusal(resp pdu.LoginResponse) error {
+func (e *engine) refusal(resp *pdu.LoginResponse) error {
 	if resp.StatusClass == classRedirect {
 		return e.redirect(resp)
 	}
@@ -134,7 +134,7 @@ func (e *engine) refusal(resp pdu.LoginResponse) error {
 	return s
 }
 
-func (e *engine) redirect(resp pdu.LoginResponse) error {
+func (e *engine) redirect(resp *pdu.LoginResponse) error {
 	pairs, err := pdu.ParseText(resp.Data)
 	if err != nil {
 		return e.protocolErrorf("redirect: %w", err)

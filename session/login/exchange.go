@@ -74,9 +74,9 @@ func (e *engine) ask(ctx context.Context, keys []pdu.Pair, transit bool, want ..
 // text that comes back. Both may need several PDUs (C bit, RFC 7143, 6.2). It
 // tells whether the target went on to the next stage.
 func (e *engine) exchange(ctx context.Context, keys []pdu.Pair, transit bool) (moved bool, err error) {
-	text := pdu.AppendText(nil, slices.Concat(keys, e.keys.answers())...)
+	text := pdu.AppendText(nil, append(keys, e.keys.answers()...)...)
 	for ; len(text) > pdu.DefaultMaxData; text = text[pdu.DefaultMaxData:] {
-		resp, err := e.trip(ctx, pdu.LoginRequest{Continue: true, Data: text[:pdu.DefaultMaxData]})
+		resp, err := e.trip(ctx, &pdu.LoginRequest{Continue: true, Data: text[:pdu.DefaultMaxData]})
 		if err != nil {
 			return false, err
 		}
@@ -84,13 +84,13 @@ func (e *engine) exchange(ctx context.Context, keys []pdu.Pair, transit bool) (m
 			return false, e.protocolErrorf("the target answered in the midst of our text")
 		}
 	}
-	resp, err := e.trip(ctx, pdu.LoginRequest{Transit: transit, Data: text})
+	resp, err := e.trip(ctx, &pdu.LoginRequest{Transit: transit, Data: text})
 	if err != nil {
 		return false, err
 	}
-	reply := slices.Clone(resp.Data)
+	reply := append([]byte(nil), resp.Data...)
 	for resp.Continue {
-		if resp, err = e.trip(ctx, pdu.LoginRequest{}); err != nil {
+		if resp, err = e.trip(ctx, &pdu.LoginRequest{}); err != nil {
 			return false, err
 		}
 		if reply = append(reply, resp.Data...); len(reply) > pdu.MaxText {
@@ -135,10 +135,9 @@ func (e *engine) take(p pdu.Pair) error {
 
 // trip sends one request, filled in with what all requests of a login share,
 // and returns the response to it.
-func (e *engine) trip(ctx context.Context, req pdu.LoginRequest) (pdu.LoginResponse, error) {
-	var none pdu.LoginResponse
+func (e *engine) trip(ctx context.Context, req *pdu.LoginRequest) (*pdu.LoginResponse, error) {
 	if e.exchanges == maxExchanges {
-		return none, e.protocolErrorf("no end of the login after %d exchanges", maxExchanges)
+		return nil, e.protocolErrorf("no end of the login after %d exchanges", maxExchanges)
 	}
 	e.exchanges++
 	req.CSG = e.stage
@@ -149,49 +148,49 @@ func (e *engine) trip(ctx context.Context, req pdu.LoginRequest) (pdu.LoginRespo
 
 	start := time.Now()
 	if err := e.conn.Send(ctx, req.Marshal()); err != nil {
-		return none, fmt.Errorf("login to %s: send in the %v: %w", e.peer(), e.stage, err)
+		return nil, fmt.Errorf("login to %s: send in the %v: %w", e.peer(), e.stage, err)
 	}
 	p, err := e.conn.Receive(ctx)
 	if _, malformed := errors.AsType[*pdu.Error](err); malformed {
-		return none, e.protocolError(err)
+		return nil, e.protocolError(err)
 	}
 	if err != nil {
-		return none, fmt.Errorf("login to %s: no answer in the %v (exchange %d) after %.1f s: %w; check that an iSCSI target serves this portal",
+		return nil, fmt.Errorf("login to %s: no answer in the %v (exchange %d) after %.1f s: %w; check that an iSCSI target serves this portal",
 			e.peer(), e.stage, e.exchanges, time.Since(start).Seconds(), err)
 	}
 	resp, err := e.parse(p)
 	if err != nil {
-		return none, err
+		return nil, err
 	}
 	return resp, e.checkResponse(req, resp)
 }
 
 // parse decodes a response whose status is success. The status comes before
 // all else: refusals may have zeros, or rubbish, in their other fields.
-func (e *engine) parse(p pdu.PDU) (pdu.LoginResponse, error) {
+func (e *engine) parse(p pdu.PDU) (*pdu.LoginResponse, error) {
 	switch p.Opcode() {
 	case pdu.OpReject:
 		if r, err := pdu.ParseReject(p); err == nil {
-			return pdu.LoginResponse{}, e.protocolErrorf("the target sent a Reject with reason 0x%02x in place of a Login Response", r.Reason)
+			return nil, e.protocolErrorf("the target sent a Reject with reason 0x%02x in place of a Login Response", r.Reason)
 		}
 	case pdu.OpAsync:
 		if a, err := pdu.ParseAsync(p); err == nil {
-			return pdu.LoginResponse{}, e.protocolErrorf("the target sent an Asynchronous Message with event %d before the end of the login", a.Event)
+			return nil, e.protocolErrorf("the target sent an Asynchronous Message with event %d before the end of the login", a.Event)
 		}
 	}
 	resp, err := pdu.ParseLoginResponse(p)
 	if err != nil {
-		return resp, e.protocolError(err)
+		return nil, e.protocolError(err)
 	}
 	if resp.StatusClass != 0 {
-		return resp, e.refusal(resp)
+		return nil, e.refusal(&resp)
 	}
-	return resp, nil
+	return &resp, nil
 }
 
 // checkResponse holds a response against its request (RFC 7143, 6.3 and 11.13)
 // and takes over its sequence numbers.
-func (e *engine) checkResponse(req pdu.LoginRequest, resp pdu.LoginResponse) error {
+func (e *engine) checkResponse(req *pdu.LoginRequest, resp *pdu.LoginResponse) error {
 	if resp.CSG != req.CSG && e.cfg.CHAP == nil && resp.CSG == pdu.Security {
 		return e.authErrorf("the target answers in the %v: it asks for authentication, and no credentials are configured", resp.CSG)
 	}
@@ -214,7 +213,7 @@ func (e *engine) checkResponse(req pdu.LoginRequest, resp pdu.LoginResponse) err
 		return e.protocolErrorf("StatSN is %d, expected %d", resp.StatSN, e.expStatSN)
 	}
 	e.expStatSN = resp.StatSN + 1
-	e.last = resp
+	e.last = *resp
 	return nil
 }
 

@@ -99,6 +99,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: offset %d: %s", e.What, e.Offset, e.Reason)
 }
 
+func malformed(what string, offset int, format string, args ...any) error {
+	return &Error{what, offset, fmt.Sprintf(format, args...)}
+}
+
 // Bits of byte 0 and byte 1.
 const (
 	flagImmediate = 0x40 // byte 0
@@ -110,14 +114,14 @@ const (
 // may be longer than the header says: the kernel hands over padding too.
 func (p *PDU) open(op Opcode) ([]byte, error) {
 	if p.Opcode() != op {
-		return nil, &Error{op.String(), 0, "this is a " + p.Opcode().String()}
+		return nil, malformed(op.String(), 0, "this is a %v", p.Opcode())
 	}
 	if n := p.Header[4]; n != 0 {
-		return nil, &Error{op.String(), 4, fmt.Sprintf("%d words of additional header, expected none", n)}
+		return nil, malformed(op.String(), 4, "%d words of additional header, expected none", n)
 	}
 	n := p.DataLen()
 	if n > len(p.Data) {
-		return nil, &Error{op.String(), 5, fmt.Sprintf("data segment of %d bytes announced, %d came", n, len(p.Data))}
+		return nil, malformed(op.String(), 5, "data segment of %d bytes announced, %d came", n, len(p.Data))
 	}
 	return p.Data[:n:n], nil
 }

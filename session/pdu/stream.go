@@ -22,9 +22,9 @@ func ReadPDU(r io.Reader, maxData int) (PDU, error) {
 	n := p.DataLen()
 	switch {
 	case p.Header[4] != 0:
-		return PDU{}, &Error{p.Opcode().String(), 4, fmt.Sprintf("%d words of additional header, expected none", p.Header[4])}
+		return PDU{}, malformed(p.Opcode().String(), 4, "%d words of additional header, expected none", p.Header[4])
 	case n > maxData:
-		return PDU{}, &Error{p.Opcode().String(), 5, fmt.Sprintf("data segment of %d bytes, at most %d were agreed", n, maxData)}
+		return PDU{}, malformed(p.Opcode().String(), 5, "data segment of %d bytes, at most %d were agreed", n, maxData)
 	}
 	b := make([]byte, n+padding(n))
 	if _, err := io.ReadFull(r, b); err != nil {
@@ -40,7 +40,7 @@ func ReadPDU(r io.Reader, maxData int) (PDU, error) {
 // WritePDU writes p without digests and with padding to w, in one call.
 func WritePDU(w io.Writer, p PDU) error {
 	if p.DataLen() != len(p.Data) {
-		return &Error{p.Opcode().String(), 5, fmt.Sprintf("data segment of %d bytes announced, %d given", p.DataLen(), len(p.Data))}
+		return malformed(p.Opcode().String(), 5, "data segment of %d bytes announced, %d given", p.DataLen(), len(p.Data))
 	}
 	b := make([]byte, 0, HeaderLen+len(p.Data)+3)
 	b = append(append(b, p.Header[:]...), p.Data...)

@@ -1,7 +1,6 @@
 package pdu
 
 import (
-	"fmt"
 	"strings"
 )
 
@@ -33,7 +32,7 @@ func AppendText(b []byte, pairs ...Pair) []byte {
 // strings. Values are kept byte by byte: they need not be UTF-8.
 func ParseText(b []byte) ([]Pair, error) {
 	if len(b) > MaxText {
-		return nil, &Error{"text", MaxText, fmt.Sprintf("%d bytes, at most %d are taken", len(b), MaxText)}
+		return nil, malformed("text", MaxText, "%d bytes, at most %d are taken", len(b), MaxText)
 	}
 	var pairs []Pair
 	off := 0
@@ -42,13 +41,13 @@ func ParseText(b []byte) ([]Pair, error) {
 			key, value, ok := strings.Cut(line, "=")
 			switch {
 			case !ok:
-				return nil, &Error{"text", off, fmt.Sprintf("%.40q has no '='", line)}
+				return nil, malformed("text", off, "%.40q has no '='", line)
 			case len(key) == 0 || len(key) > MaxKey:
-				return nil, &Error{"text", off, fmt.Sprintf("a key of %d bytes, expected 1 to %d", len(key), MaxKey)}
+				return nil, malformed("text", off, "a key of %d bytes, expected 1 to %d", len(key), MaxKey)
 			case !isKey(key):
-				return nil, &Error{"text", off, fmt.Sprintf("%q is not a key", key)}
+				return nil, malformed("text", off, "%q is not a key", key)
 			case len(value) > MaxValue:
-				return nil, &Error{"text", off, fmt.Sprintf("%s has a value of %d bytes, at most %d are taken", key, len(value), MaxValue)}
+				return nil, malformed("text", off, "%s has a value of %d bytes, at most %d are taken", key, len(value), MaxValue)
 			}
 			pairs = append(pairs, Pair{key, value})
 		}
