@@ -16,10 +16,16 @@ import (
 // `make test-systems` runs.
 func newSystem(t *testing.T) *scene {
 	t.Helper()
+	wholeSystems(t)
+	return newScene(t)
+}
+
+// wholeSystems skips a test of what takes minutes, unless it is asked for.
+func wholeSystems(t *testing.T) {
+	t.Helper()
 	if os.Getenv("ROOTLUN_SYSTEMS") == "" {
 		t.Skip("boots a whole distribution: make test-systems")
 	}
-	return newScene(t)
 }
 
 // system copies a root that scripts/systems made.
