@@ -40,10 +40,11 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	}
 	c.Printf("rootlun %s starts", version)
 
-	drivers, err := loadDrivers(ctx, c)
+	drivers, err := newDrivers()
 	if err != nil {
 		return nil, err
 	}
+	drivers.start(ctx, c)
 	plan, err = readPlan(c, drivers.loader.Load, drivers.loader.Coldplugged())
 	if err != nil {
 		return plan, err
@@ -51,7 +52,7 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	if err := modulesFit(os.DirFS("/"), drivers.release); err != nil {
 		return plan, &StepError{Step: "load drivers", Err: err}
 	}
-	path, ways, err := reachDisk(ctx, c, plan, drivers)
+	path, ways, err := reachDisk(ctx, c, plan, drivers, holdsRoot)
 	if err != nil && plan.Failure.Fallback != "" {
 		return plan, bootLocal(ctx, c, version, plan, drivers, err)
 	} else if err != nil {
@@ -63,52 +64,45 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 		return plan, err
 	}
 	all := ways.finish(pathGrace)
-	for _, p := range all {
-		if p.Session == nil {
-			c.Printf("warning: target %s at %s is not there; the next system has to log in", p.Target.Title(), p.Target.Portal())
-		} else { // once more, as partitions may have come since
-			link(c, p.Session.SID, p.Disk)
-		}
-	}
+	sayPaths(c, all)
 	drivers.stop()
 	c.Step("handoff", "%s runs as PID 1", init)
-	nics := ways.nics.up(path.NIC)
-	if err := writeState(c, version, plan, path, all, nics, init); err != nil {
+	tellNext(ctx, c, version, plan, path, all, ways, init, handoff.Systemd(sysroot))
+	if err := handOver(sysroot); err != nil {
 		c.Printf("warning: %v", err)
-	}
-	if err := handoff.WriteNetwork("/run", handoff.Systemd(sysroot), interfaces(plan, nics)); err != nil {
-		c.Printf("warning: the next system's network manager may take the root's NIC down: %v", err)
-	}
-	if err := handOver(plan, all); err != nil {
-		c.Printf("warning: the next system's iscsid may change the root's session: %v", err)
-	}
-	if !plan.NoKeep {
-		startKeeper(ctx, c, all, ways, nics)
 	}
 	err = switchRoot(c, init, os.Args[1:], initEnvironment(os.Environ()))
 	return plan, &StepError{Step: "hand over to " + init, Err: err}
 }
 
-// readPlan reads every source of configuration and says what it found. load
-// loads a module; settled is closed when all drivers are there; nil: they are.
-func readPlan(c *Console, load func(module string) error, settled <-chan struct{}) (*fw.Plan, error) {
-	sys := os.DirFS("/")
-	if !fw.TargetInACPI(sys) {
-		// A BIOS table in low memory is seen through the kernel's driver only,
-		// also on a machine that has a table of no use in ACPI.
+// sources is the machine that runs.
+func sources() fw.Sources {
+	return fw.Sources{FS: os.DirFS("/"), Credentials: os.Getenv("CREDENTIALS_DIRECTORY")}
+}
+
+// findTable loads the kernel's driver of the firmware's table where that is the
+// only way to it: one in low memory, also on a machine that has a table of no use
+// in ACPI.
+func findTable(c *Console, load func(module string) error) {
+	if !fw.TargetInACPI(os.DirFS("/")) {
 		if err := load("iscsi_ibft"); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
 			c.Printf("warning: no firmware table through the kernel: %v", err)
 		}
 	}
-	sources := fw.Sources{FS: sys, Credentials: os.Getenv("CREDENTIALS_DIRECTORY")}
-	plan, err := fw.Read(sources)
+}
+
+// readPlan reads every source of configuration and says what it found. load
+// loads a module; settled is closed when all drivers are there; nil: they are.
+func readPlan(c *Console, load func(module string) error, settled <-chan struct{}) (*fw.Plan, error) {
+	findTable(c, load)
+	plan, err := fw.Read(sources())
 	if err != nil && len(plan.Targets) == 0 && settled != nil {
 		// What an offload adapter is set to is seen when its driver is there.
 		select {
 		case <-settled:
 		case <-timer.After(adapterTimeout):
 		}
-		plan, err = fw.Read(sources)
+		plan, err = fw.Read(sources())
 	}
 	if plan != nil {
 		if err == nil {

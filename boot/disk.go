@@ -61,6 +61,7 @@ type notThereError struct {
 	want  string
 	disk  string
 	found []string
+	parts bool // some of it is what a root may be made of: errContainer
 }
 
 func (e *notThereError) Error() string {
@@ -68,6 +69,20 @@ func (e *notThereError) Error() string {
 		return fmt.Sprintf("no %s on disk %s, which holds nothing known", e.want, e.disk)
 	}
 	return fmt.Sprintf("no %s on disk %s; found: %s", e.want, e.disk, strings.Join(e.found, "; "))
+}
+
+// holdsRoot says whether the file system that root= names is on a disk.
+func holdsRoot(root fw.Root, disk string) bool {
+	_, err := lookForRoot(os.DirFS("/"), root, disk)
+	return err == nil
+}
+
+// mayHoldRoot says whether it is there, or may be in what the disk holds: a volume
+// of LVM, a LUKS one, part of a RAID, which another program than this opens.
+func mayHoldRoot(root fw.Root, disk string) bool {
+	_, err := lookForRoot(os.DirFS("/"), root, disk)
+	e, ok := errors.AsType[*notThereError](err)
+	return err == nil || ok && e.parts
 }
 
 // lookForRoot looks once, in the devices and sysfs below fsys. A device that
@@ -98,6 +113,7 @@ func lookForRoot(fsys fs.FS, root fw.Root, disk string) (device, error) {
 	}
 	var found []device
 	var seen []string
+	container := false
 	for _, c := range candidates(fsys, disk) {
 		d, err := probe(c.name)
 		var uuid, label string
@@ -108,6 +124,7 @@ func lookForRoot(fsys fs.FS, root fw.Root, disk string) (device, error) {
 		}
 		seen = append(seen, describe(c.name, d, uuid, label, err))
 		if err != nil {
+			container = container || errors.Is(err, errContainer)
 			continue
 		}
 		switch {
@@ -127,7 +144,7 @@ func lookForRoot(fsys fs.FS, root fw.Root, disk string) (device, error) {
 	if key == "" {
 		want = "single file system (root= can name one)"
 	}
-	return device{}, &notThereError{want, disk, seen}
+	return device{}, &notThereError{want, disk, seen, container}
 }
 
 func describe(name string, d device, partUUID, partLabel string, err error) string {

@@ -74,36 +74,37 @@ func openInitiator(c *Console) (*session.Initiator, error) {
 	return session.Open(func(note string) { c.Printf("%s", note) })
 }
 
-// loadDrivers starts two things at once: the drivers of the hardware, now and
-// as devices appear, and those that every iSCSI boot needs.
-func loadDrivers(ctx context.Context, c *Console) (*drivers, error) {
+// newDrivers loads none yet.
+func newDrivers() (*drivers, error) {
 	loader, release, err := newLoader()
 	if err != nil {
 		return nil, &StepError{Step: "load drivers", Err: err}
 	}
-	loader.Warn = func(err error) { c.Printf("warning: %v", err) }
+	return &drivers{release: release, loader: loader}, nil
+}
+
+// start starts two things at once: the drivers of the hardware, now and as
+// devices appear, and those that every iSCSI boot needs.
+func (d *drivers) start(ctx context.Context, c *Console) {
+	d.loader.Warn = func(err error) { c.Printf("warning: %v", err) }
 	ctx, cancel := context.WithCancel(ctx)
 	var plug, load sync.WaitGroup
 	plug.Go(func() {
-		if err := loader.Coldplug(ctx); err != nil && ctx.Err() == nil {
+		if err := d.loader.Coldplug(ctx); err != nil && ctx.Err() == nil {
 			c.Printf("warning: drivers of devices that appear later are not loaded: %v", err)
 		}
 	})
 	var loadErr error
-	load.Go(func() { loadErr = loadNeeded(loader) })
+	load.Go(func() { loadErr = loadNeeded(d.loader) })
 	var once sync.Once
 	var initiator *session.Initiator
-	return &drivers{
-		release: release,
-		loader:  loader,
-		initiator: func() (*session.Initiator, error) {
-			once.Do(func() {
-				if load.Wait(); loadErr == nil {
-					initiator, loadErr = openInitiator(c)
-				}
-			})
-			return initiator, loadErr
-		},
-		stop: func() { cancel(); plug.Wait() },
-	}, nil
+	d.initiator = func() (*session.Initiator, error) {
+		once.Do(func() {
+			if load.Wait(); loadErr == nil {
+				initiator, loadErr = openInitiator(c)
+			}
+		})
+		return initiator, loadErr
+	}
+	d.stop = func() { cancel(); plug.Wait() }
 }

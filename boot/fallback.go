@@ -17,11 +17,7 @@ import (
 // console, in the kernel's log as an error, and in state.json. It returns when
 // that fails too.
 func bootLocal(ctx context.Context, c *Console, version string, plan *fw.Plan, drivers *drivers, cause error) error {
-	instead := plan.Failure.Fallback + " of this machine is booted INSTEAD (rd.rootlun.fallback=)"
-	Explain(c.out, cause, instead)
-	if c.log != nil {
-		fmt.Fprintf(c.log, "<3>rootlun: %s; %s\n", printable(cause.Error()), instead)
-	}
+	sayFallback(c, plan, cause)
 	local := *plan
 	local.Root = fw.Root{Device: plan.Failure.Fallback, ReadOnly: plan.Root.ReadOnly, Init: plan.Root.Init}
 	path := &Path{}
@@ -31,15 +27,27 @@ func bootLocal(ctx context.Context, c *Console, version string, plan *fw.Plan, d
 	}
 	drivers.stop()
 	c.Step("handoff", "%s runs as PID 1", init)
+	writeFallback(c, version, &local, path, init, cause)
+	err = switchRoot(c, init, os.Args[1:], initEnvironment(os.Environ()))
+	return &StepError{Step: "hand over to " + init, Err: err}
+}
+
+func sayFallback(c *Console, plan *fw.Plan, cause error) {
+	instead := plan.Failure.Fallback + " of this machine is booted INSTEAD (rd.rootlun.fallback=)"
+	Explain(c.out, cause, instead)
+	if c.log != nil {
+		fmt.Fprintf(c.log, "<3>rootlun: %s; %s\n", printable(cause.Error()), instead)
+	}
+}
+
+func writeFallback(c *Console, version string, plan *fw.Plan, path *Path, init string, cause error) {
 	s := handoff.State{
 		Version: version, Initiator: plan.Initiator.Name, Fallback: cause.Error(), Warnings: append([]string{}, plan.Warnings...),
-		Root: stateRoot(&local, path, init), Timeline: timeline(c),
+		Root: stateRoot(plan, path, init), Timeline: timeline(c),
 	}
 	if err := s.Write(handoff.StateFile); err != nil {
 		c.Printf("warning: %v", err)
 	}
-	err = switchRoot(c, init, os.Args[1:], initEnvironment(os.Environ()))
-	return &StepError{Step: "hand over to " + init, Err: err}
 }
 
 // localDisks are the disks of this machine that may hold a root.

@@ -56,8 +56,8 @@ type way struct {
 
 // reachDisk brings up the NICs and logs in to the targets of the plan, all at
 // once, until the disk of the root is there, or the deadline if there is one.
-// The other ways are followed on, until finish.
-func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers) (*Path, *paths, error) {
+// holds says whether a disk is that. The other ways are followed on, until finish.
+func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers, holds func(root fw.Root, disk string) bool) (*Path, *paths, error) {
 	limit := deadline(plan)
 	ctx, cancel := context.WithCancel(ctx)
 	if limit > 0 {
@@ -70,10 +70,7 @@ func reachDisk(ctx context.Context, c *Console, plan *fw.Plan, drivers *drivers)
 		return tryTarget(ctx, c, t, nics, drivers, wait)
 	})
 	if root.Device != "" {
-		p.holds = func(disk string) bool {
-			_, err := lookForRoot(os.DirFS("/"), root, disk)
-			return err == nil
-		}
+		p.holds = func(disk string) bool { return holds(root, disk) }
 	}
 	nics.start(ctx)
 	path, err := p.first(ctx)

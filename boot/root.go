@@ -120,7 +120,11 @@ func switchRoot(c *Console, init string, args, env []string) error {
 // initramfs they could not stay: as its folders are deleted the kernel takes away
 // what is mounted there, in all namespaces.
 func LeaveInitramfs(c *Console) error {
-	if err := unix.Unmount(sysroot, unix.MNT_DETACH); err != nil {
+	err := os.MkdirAll(sysroot, 0o755)
+	if err == nil {
+		err = unix.Unmount(sysroot, unix.MNT_DETACH)
+	}
+	if err != nil && err != unix.EINVAL { // nothing is mounted there yet
 		return fmt.Errorf("unmount %s: %w", sysroot, err)
 	}
 	if err := unix.Mount("tmpfs", sysroot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0755,size=64k"); err != nil {

@@ -19,6 +19,10 @@ type superblock struct {
 // errNoFilesystem says that a device holds nothing that can be mounted.
 var errNoFilesystem = errors.New("no known file system")
 
+// errContainer says of it that another program makes a disk of it, which may hold
+// the root. It is an errNoFilesystem.
+var errContainer = fmt.Errorf("%w", errNoFilesystem)
+
 // format is one row of what is recognised: where the magic stands, and the
 // UUID and the label (length 0: the file system has none).
 type format struct {
@@ -41,12 +45,14 @@ var formats = [...]format{
 	{"f2fs", 0x400, "\x10\x20\xf5\xf2", 0x46c, 0, 0},
 }
 
-// foreign is what is recognised only to say why it can't be the root.
-var foreign = [...]format{
+// containers are recognised to say why they can't be the root.
+var containers = [...]format{
 	{fstype: "a LUKS volume", magicAt: 0, magic: "LUKS\xba\xbe"},
 	{fstype: "an LVM physical volume", magicAt: 0x218, magic: "LVM2 001"},
-	{fstype: "swap space", magicAt: 0xff6, magic: "SWAPSPACE2"},
+	{fstype: "part of a RAID", magicAt: 0x1000, magic: "\xfc\x4e\x2b\xa9"}, // md, 1.2
 }
+
+var swap = format{magicAt: 0xff6, magic: "SWAPSPACE2"}
 
 // readSuperblock recognises the file system on r. Its error wraps
 // errNoFilesystem when r was read and holds none.
@@ -71,10 +77,13 @@ func readSuperblock(r io.ReaderAt) (superblock, error) {
 		}
 		return s, nil
 	}
-	for _, f := range foreign {
+	for _, f := range containers {
 		if f.match(b) {
-			return superblock{}, fmt.Errorf("%w: it holds %s", errNoFilesystem, f.fstype)
+			return superblock{}, fmt.Errorf("%w: it holds %s", errContainer, f.fstype)
 		}
+	}
+	if swap.match(b) {
+		return superblock{}, fmt.Errorf("%w: it holds swap space", errNoFilesystem)
 	}
 	return superblock{}, errNoFilesystem
 }

@@ -59,12 +59,13 @@ type Route struct {
 // and returns what failed.
 //
 // systemd says whether the next system runs systemd; scripts take it for that
-// when it has a folder for units there.
+// when it has a folder for units there. Where that is not known, or not so, they
+// are put aside for WriteUnits.
 func WriteNetwork(run string, systemd bool, interfaces []Interface) error {
 	var errs []error
 	write := func(name string, mode os.FileMode, text string) {
 		if strings.HasPrefix(name, "systemd/system/") && !systemd {
-			return
+			name = path.Join(stage, name)
 		}
 		errs = append(errs, writeFile(path.Join(run, name), []byte(text), mode))
 	}

@@ -58,9 +58,21 @@ RemainAfterExit=yes
 ExecStart=-/run/` + Program + ` records
 `
 
+// stage is where units lie below run as long as it is not known whether the next
+// system has systemd.
+const stage = "rootlun"
+
 // WriteUnits gives systemd what it is to do for the sessions in the booted
-// system; run is "/run".
+// system, and what WriteNetwork has put aside; run is "/run".
 func WriteUnits(run string) error {
+	for _, dir := range [...]string{"networking.service.d", "systemd-networkd.service.d"} {
+		dir = path.Join("systemd/system", dir, "50-rootlun.conf")
+		if text, err := os.ReadFile(path.Join(run, stage, dir)); err == nil {
+			if err := writeFile(path.Join(run, dir), text, 0o644); err != nil {
+				return err
+			}
+		}
+	}
 	const unit = "systemd/system/rootlun-records.service"
 	if err := writeFile(path.Join(run, unit), []byte(recordsUnit), 0o644); err != nil {
 		return err
@@ -69,5 +81,9 @@ func WriteUnits(run string) error {
 	if err := os.MkdirAll(wants, 0o755); err != nil {
 		return err
 	}
-	return unix.Symlink("../rootlun-records.service", path.Join(wants, "rootlun-records.service"))
+	err := unix.Symlink("../rootlun-records.service", path.Join(wants, "rootlun-records.service"))
+	if err == unix.EEXIST { // it was written before
+		return nil
+	}
+	return err
 }

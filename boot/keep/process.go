@@ -107,6 +107,7 @@ func Run() error {
 		return err
 	}
 	ignoreSignals()
+	leaveUnit()
 	k := &keeper{timing: usual, log: log}
 	if err := stayInMemory(); err != nil { // it is better than none all the same
 		k.Printf("it may be swapped out, or killed for its memory: %v", err)
@@ -155,6 +156,22 @@ func stayInMemory() error {
 		return false
 	})
 	return err
+}
+
+// leaveUnit leaves the unit of an initramfs's systemd that has started us, which
+// would take us along when it ends. What has no cgroup has no unit.
+func leaveUnit() {
+	for _, dir := range [...]string{"/sys/fs/cgroup", "/sys/fs/cgroup/systemd"} { // versions 2 and 1
+		f, err := os.OpenFile(dir+"/cgroup.procs", os.O_WRONLY, 0)
+		if err != nil {
+			continue
+		}
+		_, err = f.WriteString("0")
+		f.Close()
+		if err == nil {
+			return
+		}
+	}
 }
 
 // ignoreSignals has no effect of those by which a system that goes on to another

@@ -23,6 +23,8 @@ const usage = `rootlun boots Linux from an iSCSI disk.
 
 usage: rootlun COMMAND [OPTION…]; --help after a command tells more
   rootlun init      boot, as PID 1 of an initramfs (also when called as /init)
+  rootlun attach    do all of a boot but mount the root, in another initramfs
+  rootlun handoff   let the system on a mounted root take over from attach
   rootlun network   bring up the NICs that lead to the root, and tell the next system
   rootlun login     log in to a target and print its disk
   rootlun discover  ask a portal for its targets
@@ -48,6 +50,8 @@ func main() { os.Exit(dispatch(os.Args, os.Getpid(), os.Stdout, os.Stderr)) }
 func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 	verbs := map[string]verb{
 		"init":     runInit,
+		"attach":   runAttach,
+		"handoff":  runHandoff,
 		"network":  runNetwork,
 		"login":    runLogin,
 		"discover": runDiscover,

@@ -1,0 +1,60 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/rootlun/rootlun/fw"
+)
+
+// Attach is the part of a boot that another initramfs leaves to this program: all
+// up to the root's disk, and what keeps it. That one has mounted /dev, /proc, /sys
+// and /run, and mounts the root itself, after which it calls HandOver. Drivers that
+// udev loads at the same time are no matter.
+//
+// It returns the device of the root's file system, or where root= names something
+// that is made of the disk, the disk. Where the target is not there, and
+// rd.rootlun.fallback= names a disk of this machine, it returns that, and has said
+// so. errors.Is finds fw.ErrNothing where nothing asks for iSCSI, which is known
+// before any driver is loaded but the one that shows the firmware's table.
+func Attach(ctx context.Context, c *Console, version string) (root string, err error) {
+	drivers, err := newDrivers()
+	if err != nil {
+		return "", err
+	}
+	findTable(c, drivers.loader.Load)
+	if _, err := fw.Read(sources()); errors.Is(err, fw.ErrNothing) {
+		return "", err
+	}
+	if kmsg := openKernelLog(); kmsg != nil {
+		defer kmsg.Close()
+		c.LogTo(kmsg)
+	}
+	c.Printf("rootlun %s starts", version)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	drivers.start(ctx, c)
+	plan, err := readPlan(c, drivers.loader.Load, drivers.loader.Coldplugged())
+	if err != nil {
+		return "", err
+	}
+	path, ways, err := reachDisk(ctx, c, plan, drivers, mayHoldRoot)
+	if err != nil && plan.Failure.Fallback != "" {
+		sayFallback(c, plan, err)
+		writeFallback(c, version, plan, &Path{Root: plan.Failure.Fallback}, "", err)
+		return plan.Failure.Fallback, nil
+	} else if err != nil {
+		return "", err
+	}
+	all := ways.finish(pathGrace)
+	drivers.stop()
+	sayPaths(c, all)
+	path.Root = "/dev/" + path.Disk.Name
+	if dev, err := lookForRoot(os.DirFS("/"), plan.Root, path.Disk.Name); err == nil {
+		path.Root, path.FSType = dev.Path, dev.Type
+	}
+	c.Step("handoff", "the initramfs mounts the root")
+	tellNext(ctx, c, version, plan, path, all, ways, "", exists(os.DirFS("/run"), "systemd/system"))
+	return path.Root, nil
+}
