@@ -59,7 +59,7 @@ func Network(ctx context.Context, c *Console, plan *fw.Plan) ([]*network.Result,
 	}
 	up := nics.up(nil)
 	if up != nil {
-		errs = append(errs, handoff.WriteNetwork("/run", true, interfaces(plan, up)))
+		errs = append(errs, handoff.WriteNetwork("/run", exists(os.DirFS("/run"), "systemd/system"), interfaces(plan, up)))
 	}
 	return up, errors.Join(errs...)
 }
