@@ -147,6 +147,9 @@ func markdown(rows []documented) string {
 	return b.String() + "\n"
 }
 
+// breakable lets a word be broken behind a colon, as there may be no blank in a line.
+func breakable(s string) string { return strings.ReplaceAll(s, ":", `:\:`) }
+
 func roff(rows []documented) string {
 	var b strings.Builder
 	escape := strings.NewReplacer(`\`, `\e`, "-", `\-`, "…", `\&...`, "'", `\(aq`, "`", `\(ga`)
@@ -155,11 +158,11 @@ func roff(rows []documented) string {
 			b.WriteString(".SS " + row.heading + "\n")
 		}
 		for i, form := range strings.Split(row.forms, ", ") {
-			b.WriteString(map[bool]string{true: ".TP\n", false: ".TQ\n"}[i == 0] + ".B " + escape.Replace(form) + "\n")
+			b.WriteString(map[bool]string{true: ".TP\n", false: ".TQ\n"}[i == 0] + ".B " + breakable(escape.Replace(form)) + "\n")
 		}
 		b.WriteString("\\&" + escape.Replace(row.meaning) + "\n(" + row.dialect + ")\n")
 		for _, e := range row.examples {
-			b.WriteString(".br\n.I \"" + strings.ReplaceAll(escape.Replace(e), `"`, `\(dq`) + "\"\n")
+			b.WriteString(".br\n.I \"" + strings.ReplaceAll(breakable(escape.Replace(e)), `"`, `\(dq`) + "\"\n")
 		}
 	}
 	return b.String()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -125,4 +126,28 @@ func TestReplace(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("new")
+}
+
+// TestManual: the help and rootlun-initramfs(8) have the same options, and each is
+// one that is read.
+func TestManual(t *testing.T) {
+	page, err := os.ReadFile("../../docs/rootlun-initramfs.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func(text, pattern string) (options []string) {
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+			options = append(options, strings.ReplaceAll(m[1], `\-`, "-"))
+		}
+		return options
+	}
+	options := list(usage, `(?m)^  --([\w-]+) `)
+	if diff := cmp.Diff(options, list(string(page), `(?m)^\.TP\n\.BI? \\-\\-([\w\\-]+)`)); diff != "" {
+		t.Errorf("the page has other options than --help, or in another order (-want +got):\n%s", diff)
+	}
+	for _, o := range options {
+		if _, err := parse([]string{"--" + o + "=x"}); err != nil && strings.Contains(err.Error(), "not defined") {
+			t.Errorf("--%s is documented, and not read", o)
+		}
+	}
 }

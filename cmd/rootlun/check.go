@@ -23,6 +23,9 @@ touches no session.
 The exit code is 0 when nothing fails, 1 when something does, 21 when nothing
 asks for iSCSI.
 
+  rootlun check
+  rootlun check --cmdline "netroot=iscsi:192.0.2.1::::iqn.2026-01.net.example:disk ip=dhcp"
+
 `
 
 // runCheck is rootlun check.

@@ -19,6 +19,9 @@ for the secrets that iscsistart prints.
 The exit code is 0 when the firmware names a target, 1 when what it says has
 errors, 21 when it says nothing.
 
+  rootlun fw
+  rootlun fw --iscsistart --ibft table.bin
+
 `
 
 // runFirmware is rootlun fw.

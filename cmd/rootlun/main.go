@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -90,7 +91,19 @@ func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 	return run(args, stdout, stderr)
 }
 
-func printVersion(_ []string, stdout, _ io.Writer) int {
+const versionUsage = `usage: rootlun version
+
+Prints the version.
+
+  rootlun version
+
+`
+
+func printVersion(args []string, stdout, stderr io.Writer) int {
+	cmd := command{name: "version", usage: versionUsage}
+	if code, ok := cmd.read(args, stdout, stderr); !ok {
+		return code
+	}
 	fmt.Fprintf(stdout, "rootlun %s\n", version)
 	return 0
 }
@@ -100,11 +113,24 @@ func printUsage(_ []string, stdout, _ io.Writer) int {
 	return 0
 }
 
+const initUsage = `usage: rootlun init
+
+Boots the machine, as PID 1 of an initramfs, whatever its arguments are: those are
+for the real init. rootlun-initramfs makes an image with rootlun as /init. A script
+in that place goes on by
+
+  exec rootlun "$@"
+
+`
+
 // runInit boots the machine. It returns only when it was not started as PID 1.
-func runInit(_ []string, stdout, stderr io.Writer) int {
+func runInit(args []string, stdout, stderr io.Writer) int {
 	if os.Getpid() != 1 {
-		fmt.Fprintln(stderr, "rootlun init: only PID 1 can do this, in an initramfs")
-		return 2
+		cmd := command{name: "init", usage: initUsage, arg: func(string) error { return nil }}
+		if code, ok := cmd.read(args, stdout, stderr); !ok {
+			return code
+		}
+		return cmd.fail(stderr, 2, errors.New("only PID 1 can do this, in an initramfs"))
 	}
 	console := boot.NewConsole(stdout, start)
 	plan, err := boot.Init(context.Background(), console, version)

@@ -22,6 +22,8 @@ a NIC. A NIC that fails is left as it was found, and the others stay up.
 The exit code is 0 when all of them are up, 1 when one is not, 21 when nothing
 asks for iSCSI.
 
+  rootlun network --json
+
 `
 
 // networkJSON is the output of network --json.

@@ -21,6 +21,9 @@ with -P 1 what leads to them, with 2 their timers and what was negotiated, with
 
 The exit code is 0 when there is a session, 21 when there is none.
 
+  rootlun sessions -P 3
+  rootlun sessions --json iqn.2026-01.net.example:disk
+
 `
 
 const logoutUsage = `usage: rootlun logout [TARGET] [PORTAL] [--sid N] | --all [--force]
@@ -30,6 +33,8 @@ part of something. Where open-iscsi's iscsid runs, log out with iscsiadm.
 
 The exit code is 0 when they are gone, 1 when one stays, 21 when there is none.
 
+  rootlun logout iqn.2026-01.net.example:disk 192.0.2.10
+
 `
 
 const rescanUsage = `usage: rootlun rescan [TARGET] [PORTAL] [--sid N]
@@ -38,6 +43,8 @@ Has the kernel look for new logical units of its iSCSI sessions, and for a new
 size of those that it knows. It prints the disks on the standard error.
 
 The exit code is 0 when all went well, 1 when not, 21 when there is no session.
+
+  rootlun rescan iqn.2026-01.net.example:disk
 
 `
 

@@ -17,6 +17,8 @@ nothing; root's rights let it see all.
 
 The exit code is 0 when the root is safe, 1 when not, 21 when there is no session.
 
+  rootlun status
+
 `
 
 // runStatus is rootlun status.
@@ -81,6 +83,8 @@ Shows the node records and the initiator name of this boot, which lie below /run
 to this system's open-iscsi, by mounts. What is there already stays. Units that
 the boot leaves below /run call it; where the root is read-only then, it is taken
 to stay so.
+
+  rootlun records
 
 `
 
