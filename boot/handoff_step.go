@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/rootlun/rootlun/boot/handoff"
 	"github.com/rootlun/rootlun/fw"
@@ -62,14 +61,14 @@ func writeRecords(plan *fw.Plan, all []*Path) error {
 	return errors.Join(append(errs, handoff.WriteInitiatorName("/run", plan.Initiator.Name))...)
 }
 
-// ErrNotAttached says that nothing below /run tells of a session.
-var ErrNotAttached = errors.New(handoff.StateFile + " is not there: nothing was attached")
+// ErrNotAttached says that nothing below /run is for the next system.
+var ErrNotAttached = errors.New("nothing was attached")
 
 // HandOver shows what lies below /run to the system whose root is mounted on root,
 // where its open-iscsi and its systemd look. It does all that it can. errors.Is
 // finds ErrNotAttached.
 func HandOver(root string) error {
-	if _, err := os.Stat(handoff.StateFile); err != nil {
+	if !handoff.Attached("/run") {
 		return ErrNotAttached
 	}
 	return handOver(root)

@@ -25,7 +25,7 @@ type nicSet struct {
 	load    func(module string) error // nil: modules are there
 	keep    bool                      // failed attempts leave links up, as another follows
 	raise   func(context.Context, network.Config, network.Progress) (*network.Result, error)
-	wired   func() ([]string, error) // the names of all wired NICs
+	wired   func(context.Context, network.Progress) ([]string, error) // the names of all wired NICs
 
 	mu      sync.Mutex
 	plan    *fw.Plan
@@ -122,7 +122,7 @@ func (n *nicSet) find(ctx context.Context, i int) error {
 			return fmt.Errorf("the drivers of the NICs were not loaded in time: %w", ctx.Err())
 		}
 	}
-	names, err := n.wired()
+	names, err := n.wired(ctx, n.console)
 	if err != nil || len(names) < 2 || !nic.DHCP && !nic.DHCP6 && !nic.RA || len(nic.Address) > 0 {
 		return err // of a fixed address network.Up says that it needs a NIC's name
 	}

@@ -31,7 +31,7 @@ func fakeNICs(console io.Writer, plan *fw.Plan, nics map[string]*fakeNIC, wired 
 	settled := make(chan struct{})
 	close(settled)
 	n := newNICSet(NewConsole(console, time.Now()), plan, settled, nil)
-	n.wired = func() ([]string, error) { return wired, nil }
+	n.wired = func(context.Context, network.Progress) ([]string, error) { return wired, nil }
 	tries := map[string]int{}
 	n.raise = func(ctx context.Context, cfg network.Config, _ network.Progress) (*network.Result, error) {
 		f := nics[cfg.Name]

@@ -15,6 +15,13 @@ import (
 // initiatorFile holds the boot's initiator name, below run.
 const initiatorFile = "initiatorname.iscsi"
 
+// Attached says whether WriteInitiatorName has been called: sessions were made for
+// the next system.
+func Attached(run string) bool {
+	_, err := os.Stat(path.Join(run, initiatorFile))
+	return err == nil
+}
+
 // WriteInitiatorName writes the initiator name below run, as open-iscsi has it.
 func WriteInitiatorName(run, name string) error {
 	return writeFile(path.Join(run, initiatorFile), []byte("# Of this boot, by rootlun\nInitiatorName="+name+"\n"), 0o644)

@@ -1,8 +1,9 @@
 // Package modules loads kernel modules: by name with what they depend on, and
 // by the aliases of the devices that the machine has. It reads
 // /lib/modules/RELEASE/modules.{dep,alias,softdep,builtin,builtin.modinfo},
-// /proc/cmdline for options and blacklists, and /sys/bus/*/devices/*/modalias.
-// It does what modprobe(8) does, without its configuration files.
+// /proc/cmdline and modprobe.d(5)'s files for options and blacklists, and
+// /sys/bus/*/devices/*/modalias. It does what modprobe(8) does, without running
+// the commands of such files.
 package modules
 
 import (
@@ -36,9 +37,9 @@ type Loader struct {
 // New reads the index of the running kernel's modules below dir
 // (/lib/modules/RELEASE). A folder that is not there is an empty index: all
 // drivers may be built in. /proc must be mounted, else modules get no options.
-func New(dir string) (*Loader, error) { return newLoader(dir, "/proc") }
+func New(dir string) (*Loader, error) { return newLoader(dir, "/proc", "/") }
 
-func newLoader(dir, proc string) (*Loader, error) {
+func newLoader(dir, proc, root string) (*Loader, error) {
 	ix, err := readIndex(dir)
 	if err != nil {
 		return nil, fmt.Errorf("index of the kernel modules: %w", err)
@@ -47,9 +48,11 @@ func newLoader(dir, proc string) (*Loader, error) {
 	if err != nil {
 		return nil, err
 	}
+	settings := parseCmdline(line)
+	settings.addConfig(root)
 	return &Loader{
 		index:       ix,
-		cmdline:     parseCmdline(line),
+		cmdline:     settings,
 		coldplugged: make(chan struct{}),
 		sys:         "/sys",
 		insert:      finitModule,

@@ -87,7 +87,7 @@ func testLoader(t *testing.T, cmdline string, refuse map[string]error) (*Loader,
 		"modules.dep": dep, "modules.alias": aliases, "modules.softdep": soft,
 		"modules.builtin": builtin, "modules.builtin.modinfo": modinfo,
 	})
-	l, err := newLoader(dir, writeTree(t, map[string]string{"cmdline": cmdline}))
+	l, err := newLoader(dir, writeTree(t, map[string]string{"cmdline": cmdline}), "/nonexistent")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestLoad(t *testing.T) {
 }
 
 func TestLoadNowhere(t *testing.T) {
-	l, err := newLoader("/nonexistent", "/nonexistent")
+	l, err := newLoader("/nonexistent", "/nonexistent", "/nonexistent")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,4 +256,23 @@ func FuzzParseCmdline(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestConfig(t *testing.T) {
+	root := writeTree(t, map[string]string{
+		"etc/modprobe.d/nic.conf": "# of the administrator\noptions ixgbe allow_unsupported_sfp=1 \\\n  max_vfs=4\noptions ixgbe debug=1\n" +
+			"options e1000e IntMode=1\nblacklist snd-hda\ninstall usb-storage /bin/false\ninstall bonding /sbin/modprobe --ignore-install bonding\noptions\ninstall x\n",
+		"usr/lib/modprobe.d/nic.conf":   "blacklist hidden\n",
+		"usr/lib/modprobe.d/other.conf": "blacklist other\r\n",
+		"lib/modprobe.d/README":         "blacklist readme\n",
+	})
+	got := parseCmdline("e1000e.IntMode=2")
+	got.addConfig(root)
+	want := cmdline{
+		options:   map[string]string{"ixgbe": "allow_unsupported_sfp=1 max_vfs=4 debug=1", "e1000e": "IntMode=1 IntMode=2"},
+		blacklist: map[string]bool{"snd_hda": true, "usb_storage": true, "other": true},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(cmdline{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }

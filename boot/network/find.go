@@ -29,6 +29,12 @@ func (h host) find(ctx context.Context, cfg *Config, p Progress) (*link, error) 
 	_, refused := errors.AsType[*Error](err)
 	switch {
 	case err == nil:
+		if err := h.awaitUdev(ctx, found, p); err != nil {
+			return nil, &Error{found.name, "cannot be left to udev", err}
+		}
+		if found, err = getLink(found.index); err != nil {
+			return nil, &Error{who, "went away", err}
+		}
 		switch {
 		case cfg.Name != "" && found.name != cfg.Name:
 			p.Printf("%s is named %s here", cfg.Name, found.name)

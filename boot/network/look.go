@@ -1,6 +1,7 @@
 package network
 
 import (
+	"context"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -60,12 +61,19 @@ func RouteTo(a netip.Addr) (nic string, via netip.Addr, err error) {
 	return l.name, via, nil
 }
 
-// Wired returns the names of all wired NICs that are part of nothing else.
-func Wired() (names []string, err error) {
-	h := host{sysfs: "/sys"}
+// Wired returns the names of all wired NICs that are part of nothing else. Where
+// udev runs it waits until they have the names that it gives them.
+func Wired(ctx context.Context, p Progress) (names []string, err error) {
+	h := host{sysfs: "/sys", run: "/run"}
 	links, err := listLinks()
 	for _, l := range links {
-		if h.physical(l) && l.master == 0 {
+		if !h.physical(l) || l.master != 0 {
+			continue
+		}
+		if err := h.awaitUdev(ctx, l, p); err != nil {
+			return names, err
+		}
+		if l, err := getLink(l.index); err == nil {
 			names = append(names, l.name)
 		}
 	}

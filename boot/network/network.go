@@ -163,7 +163,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // that is any IPv4 address, and no other is asked for. Only where no route
 // leads to a peer does it get one.
 func Up(ctx context.Context, cfg Config, p Progress) (*Result, error) {
-	h := host{sysfs: "/sys", procfs: "/proc", retransmit: time.Second, solicit: 4 * time.Second}
+	h := host{sysfs: "/sys", procfs: "/proc", run: "/run", retransmit: time.Second, solicit: 4 * time.Second}
 	return h.up(ctx, cfg, p)
 }
 
@@ -171,6 +171,7 @@ func Up(ctx context.Context, cfg Config, p Progress) (*Result, error) {
 type host struct {
 	sysfs      string        // where sysfs is mounted
 	procfs     string        // where procfs is
+	run        string        // where udev runs, if it does; empty: it does not
 	retransmit time.Duration // the first of DHCP's delays
 	solicit    time.Duration // how far apart router solicitations are
 }
