@@ -43,12 +43,12 @@ func readParameters(t *testing.T) (rows []documented) {
 	return rows
 }
 
-// TestDocs: README.md and the man page hold the same rows, those of
+// TestDocs: parameters.md and the man page hold the same rows, those of
 // docs/parameters; each parameter that is read has one, and no row has one
 // that is not read; each example is understood.
 func TestDocs(t *testing.T) {
 	rows := readParameters(t)
-	insert(t, "../README.md", "<!-- parameters: made from docs/parameters -->\n", "<!-- end of parameters -->\n", markdown(rows))
+	insert(t, "../docs/parameters.md", "<!-- parameters: made from docs/parameters -->\n", "<!-- end of parameters -->\n", markdown(rows))
 	insert(t, "../docs/rootlun.cmdline.7", ".\\\" parameters: made from docs/parameters\n", ".\\\" end of parameters\n", roff(rows))
 
 	found := make(map[string]bool)

@@ -9,14 +9,14 @@ import (
 	"testing"
 )
 
-// Who keeps the root's session: the columns of README's table.
+// Who keeps the root's session: the columns of the table of docs/survival.md.
 const (
 	besideISCSID = "rootlun, before and after iscsid"
 	iscsid       = "iscsid, by rootlun's records"
 	noISCSID     = "rootlun, without open-iscsi"
 )
 
-// survival is what was survived, as README has it in a table.
+// survival is what was survived, as docs/survival.md has it in a table.
 type survival struct {
 	mu    sync.Mutex
 	cells map[[2]string]string // by what, and who kept the session
@@ -37,7 +37,7 @@ func (s *survival) note(what, keeper, how string) {
 	s.cells[[2]string{what, keeper}] = how
 }
 
-// table is README's table. Its rows are in the order of the test.
+// table is the table of docs/survival.md. Its rows are in the order of the test.
 func (s *survival) table() string {
 	columns := []string{besideISCSID, iscsid, noISCSID}
 	var b strings.Builder
@@ -52,11 +52,11 @@ func (s *survival) table() string {
 	return b.String()
 }
 
-// compare holds README's table against what was survived; with -update it writes it.
+// compare holds the table of docs/survival.md against what was survived; with -update it writes it.
 func (s *survival) compare(t *testing.T) {
 	t.Helper()
 	const begin, end = "<!-- What survives what: made by go test ./qemu-tests -run Survival -update -->\n", "<!-- end -->\n"
-	const file = "../README.md"
+	const file = "../docs/survival.md"
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ var commands = []string{"iscsiadm -m node --logoutall=all", "iscsiadm -m node --
 // of any session, and nobody else is to log in to it again.
 const loggedOut = "iscsiadm -m session --logout"
 
-// ended is the row of README's table for an end.
+// ended is the row of the table of docs/survival.md for an end.
 func ended(how string) string { return "the target is gone for 10 s during systemctl " + how }
 
 // trials returns what is survived, in its order.
