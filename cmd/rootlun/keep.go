@@ -16,7 +16,7 @@ to the real init. It tells the kernel's log what it does.
 The list on the standard input has a paragraph "session SID 0" for each. The exit
 code is 0 when none is left, 1 when it can't start.
 
-  echo "session 1 0" | rootlun keep
+  echo "session 1 0" | rootlun keep &
 
 `
 
