@@ -219,7 +219,7 @@ func restart(action string) {
 // controlling terminal, so that ctrl-C ends what it runs, and not the shell.
 func runShell(c *Console) {
 	start := func(control bool) (pid int, err error) {
-		return syscall.ForkExec("/bin/sh", []string{"sh"}, &syscall.ProcAttr{
+		return syscall.ForkExec("/bin/sh", []string{"/bin/sh"}, &syscall.ProcAttr{
 			Dir: "/", Env: initEnvironment(os.Environ()), Files: []uintptr{0, 1, 2},
 			Sys: &syscall.SysProcAttr{Setsid: true, Setctty: control},
 		})
