@@ -13,9 +13,9 @@ import (
 )
 
 // Attach is the part of a boot that another initramfs leaves to this program: all
-// up to the root's disk, and what keeps it. That one has mounted /dev, /proc, /sys
-// and /run, and mounts the root itself, after which it calls HandOver. Drivers that
-// udev loads at the same time are no matter.
+// up to the root's disk, and what keeps it. That one has mounted /proc and /sys, and
+// mounts the root itself, after which it calls HandOver. Drivers that udev loads at
+// the same time are no matter.
 //
 // It returns what to mount as the root: the device of its file system, or what root=
 // says where that is made of the disk; the disk, where nothing says more. Where the
@@ -31,6 +31,9 @@ func Attach(ctx context.Context, c *Console, version string) (root string, err e
 	findTable(c, drivers.loader.Load)
 	if _, err := fw.Read(sources()); errors.Is(err, fw.ErrNothing) {
 		return "", err
+	}
+	if err := mountPseudo(); err != nil { // u-root's /run is no file system
+		return "", &StepError{Step: "set up /dev, /proc, /sys and /run", Err: err}
 	}
 	if kmsg := openKernelLog(); kmsg != nil {
 		defer kmsg.Close()
@@ -62,6 +65,7 @@ func Attach(ctx context.Context, c *Console, version string) (root string, err e
 	root = cmp.Or(plan.Root.Device, path.Root)
 	if dev, err := lookForRoot(os.DirFS("/"), plan.Root, path.Disk.Name); err == nil {
 		root, path.Root, path.FSType = dev.Path, dev.Path, dev.Type
+		loadFileSystem(c, drivers.loader, dev.Type) // there may be no modprobe for the kernel to call
 	}
 	c.Step("handoff", "the initramfs mounts %s", root)
 	tellNext(ctx, c, version, plan, path, all, ways, "", exists(os.DirFS("/run"), "systemd/system"))
