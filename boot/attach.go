@@ -1,23 +1,28 @@
 package boot
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rootlun/rootlun/fw"
 )
 
 // Attach is the part of a boot that another initramfs leaves to this program: all
-// up to the root's disk, and what keeps it. That one has mounted /dev, /proc, /sys
-// and /run, and mounts the root itself, after which it calls HandOver. Drivers that
-// udev loads at the same time are no matter.
+// up to the root's disk, and what keeps it. That one has mounted /proc and /sys, and
+// mounts the root itself, after which it calls HandOver. Drivers that udev loads at
+// the same time are no matter.
 //
-// It returns the device of the root's file system, or where root= names something
-// that is made of the disk, the disk. Where the target is not there, and
-// rd.rootlun.fallback= names a disk of this machine, it returns that, and has said
-// so. errors.Is finds fw.ErrNothing where nothing asks for iSCSI, which is known
-// before any driver is loaded but the one that shows the firmware's table.
+// It returns what to mount as the root: the device of its file system, or what root=
+// says where that is made of the disk; the disk, where nothing says more. Where the
+// target is not there, and rd.rootlun.fallback= names a disk of this machine, it
+// returns that, and has said so. errors.Is finds fw.ErrNothing where nothing asks for
+// iSCSI, which is known before any driver is loaded but the one that shows the
+// firmware's table.
 func Attach(ctx context.Context, c *Console, version string) (root string, err error) {
 	drivers, err := newDrivers()
 	if err != nil {
@@ -27,11 +32,17 @@ func Attach(ctx context.Context, c *Console, version string) (root string, err e
 	if _, err := fw.Read(sources()); errors.Is(err, fw.ErrNothing) {
 		return "", err
 	}
+	if err := mountPseudo(); err != nil { // u-root's /run is no file system
+		return "", &StepError{Step: "set up /dev, /proc, /sys and /run", Err: err}
+	}
 	if kmsg := openKernelLog(); kmsg != nil {
 		defer kmsg.Close()
 		c.LogTo(kmsg)
 	}
 	c.Printf("rootlun %s starts", version)
+	if err := runPrograms("/run"); err != nil {
+		c.Printf("warning: %v", err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	drivers.start(ctx, c)
@@ -51,10 +62,27 @@ func Attach(ctx context.Context, c *Console, version string) (root string, err e
 	drivers.stop()
 	sayPaths(c, all)
 	path.Root = "/dev/" + path.Disk.Name
+	root = cmp.Or(plan.Root.Device, path.Root)
 	if dev, err := lookForRoot(os.DirFS("/"), plan.Root, path.Disk.Name); err == nil {
-		path.Root, path.FSType = dev.Path, dev.Type
+		root, path.Root, path.FSType = dev.Path, dev.Path, dev.Type
+		loadFileSystem(c, drivers.loader, dev.Type) // there may be no modprobe for the kernel to call
 	}
-	c.Step("handoff", "the initramfs mounts the root")
+	c.Step("handoff", "the initramfs mounts %s", root)
 	tellNext(ctx, c, version, plan, path, all, ways, "", exists(os.DirFS("/run"), "systemd/system"))
-	return path.Root, nil
+	return root, nil
+}
+
+// runPrograms lets programs run from a folder on which something is mounted, and
+// leaves what is in it as it is. initramfs-tools mounts /run without that; the keeper
+// runs from there, and what the next system ends with.
+func runPrograms(dir string) error {
+	var st unix.Statfs_t
+	err := unix.Statfs(dir, &st)
+	if err == nil && st.Flags&unix.ST_NOEXEC != 0 {
+		err = unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_NOSUID|unix.MS_NODEV, "")
+	}
+	if err != nil {
+		return fmt.Errorf("no program can run from %s: %w", dir, err)
+	}
+	return nil
 }

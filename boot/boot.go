@@ -134,9 +134,7 @@ func openRoot(ctx context.Context, c *Console, plan *fw.Plan, path *Path, driver
 	if plan.Root.FSType != "" && plan.Root.FSType != "auto" {
 		dev.Type = plan.Root.FSType
 	}
-	if err := drivers.Load("fs-" + dev.Type); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.Printf("warning: %v", err)
-	}
+	loadFileSystem(c, drivers, dev.Type)
 	if err := mountRoot(dev, plan.Root); err != nil {
 		return "", fail("mount the root", err)
 	}
@@ -151,4 +149,11 @@ func openRoot(ctx context.Context, c *Console, plan *fw.Plan, path *Path, driver
 	c.Step("root", "%s (%s) mounted %s", dev.Path, dev.Type, mode)
 	path.Root, path.FSType = dev.Path, dev.Type
 	return init, nil
+}
+
+// loadFileSystem loads the driver of a file system. What is nowhere may be built in.
+func loadFileSystem(c *Console, drivers *modules.Loader, kind string) {
+	if err := drivers.Load("fs-" + kind); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.Printf("warning: %v", err)
+	}
 }

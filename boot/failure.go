@@ -215,12 +215,15 @@ func restart(action string) {
 	}
 }
 
+// shellPath is where an image's programs are; those of u-root's images are in /bbin.
+const shellPath = "/usr/sbin:/usr/bin:/sbin:/bin:/bbin"
+
 // runShell runs /bin/sh on the console and waits for its end. The console is its
 // controlling terminal, so that ctrl-C ends what it runs, and not the shell.
 func runShell(c *Console) {
 	start := func(control bool) (pid int, err error) {
-		return syscall.ForkExec("/bin/sh", []string{"sh"}, &syscall.ProcAttr{
-			Dir: "/", Env: initEnvironment(os.Environ()), Files: []uintptr{0, 1, 2},
+		return syscall.ForkExec("/bin/sh", []string{"/bin/sh"}, &syscall.ProcAttr{
+			Dir: "/", Env: append(initEnvironment(os.Environ()), "PATH="+shellPath), Files: []uintptr{0, 1, 2},
 			Sys: &syscall.SysProcAttr{Setsid: true, Setctty: control},
 		})
 	}

@@ -1,7 +1,6 @@
 package boot
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -22,12 +21,18 @@ var pseudo = [...]struct {
 
 // mountPseudo mounts them. One that is there already stays as it is.
 func mountPseudo() error {
+	var top, st unix.Stat_t
+	if err := unix.Stat("/", &top); err != nil {
+		return fmt.Errorf("stat /: %w", err)
+	}
 	for _, p := range pseudo {
 		if err := os.MkdirAll(p.dir, 0o755); err != nil {
 			return err
 		}
-		err := unix.Mount(p.source, p.dir, p.fstype, p.flags, p.data)
-		if err != nil && !errors.Is(err, unix.EBUSY) {
+		if err := unix.Stat(p.dir, &st); err == nil && st.Dev != top.Dev {
+			continue
+		}
+		if err := unix.Mount(p.source, p.dir, p.fstype, p.flags, p.data); err != nil {
 			return fmt.Errorf("mount %s on %s: %w", p.fstype, p.dir, err)
 		}
 	}

@@ -24,7 +24,7 @@ import (
 
 // Config says what goes into an image.
 type Config struct {
-	Init     string   // the program that becomes /init
+	Init     string   // the program that becomes /init; empty: modules and files alone, to stand beside another image
 	Modules  string   // /lib/modules/VERSION; empty: none
 	Drivers  []string // modules beside those that every image gets
 	Files    []File
@@ -74,21 +74,10 @@ func List(w io.Writer, cfg Config) error {
 // collect gathers everything that goes into the image.
 func collect(cfg Config) (tree, error) {
 	t := tree{}
-	for _, dir := range []string{"dev", "etc", "proc", "run", "sys", "sysroot"} {
-		t[dir] = cpio.Directory(dir, 0o755)
-	}
-	// The kernel opens /dev/console for /init before anything is mounted.
-	// Without it (no console= device) Go's runtime opens /dev/null instead.
-	t["dev/console"] = cpio.CharDev("dev/console", 0o600, 5, 1)
-	t["dev/null"] = cpio.CharDev("dev/null", 0o666, 1, 3)
-
-	program, err := os.ReadFile(cfg.Init)
-	if err != nil {
-		return nil, fmt.Errorf("the program for /init: %w", err)
-	}
-	t["init"] = cpio.StaticFile("init", string(program), 0o755)
-	if err := t.add(cpio.Symlink("bin/rootlun", "/init")); err != nil {
-		return nil, err
+	if cfg.Init != "" {
+		if err := t.addInit(cfg.Init); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.Modules != "" {
 		if err := t.addModules(cfg.Modules, cfg.Drivers); err != nil {
@@ -103,6 +92,24 @@ func collect(cfg Config) (tree, error) {
 		}
 	}
 	return t, nil
+}
+
+// addInit adds the program and what it finds itself in.
+func (t tree) addInit(file string) error {
+	for _, dir := range []string{"dev", "etc", "proc", "run", "sys", "sysroot"} {
+		t[dir] = cpio.Directory(dir, 0o755)
+	}
+	// The kernel opens /dev/console for /init before anything is mounted.
+	// Without it (no console= device) Go's runtime opens /dev/null instead.
+	t["dev/console"] = cpio.CharDev("dev/console", 0o600, 5, 1)
+	t["dev/null"] = cpio.CharDev("dev/null", 0o666, 1, 3)
+
+	program, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("the program for /init: %w", err)
+	}
+	t["init"] = cpio.StaticFile("init", string(program), 0o755)
+	return t.add(cpio.Symlink("bin/rootlun", "/init"))
 }
 
 // addModules adds the modules of the kernel below dir and their index.

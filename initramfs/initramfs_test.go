@@ -215,6 +215,19 @@ func TestUpdatedModule(t *testing.T) {
 	}
 }
 
+// Without Init there is nothing that another image has, too.
+func TestNoInit(t *testing.T) {
+	names, _, _ := build(t, Config{Modules: fakeKernel(t, strings.Compare)})
+	for _, name := range names {
+		if !strings.HasPrefix(base, name+"/") && !strings.HasPrefix(name, base) {
+			t.Errorf("/%s is in the image", name)
+		}
+	}
+	if !slices.Contains(names, base+"modules.dep") {
+		t.Errorf("no index is in the image: %q", names)
+	}
+}
+
 func TestKernelForGuests(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "6.1.0-test")
 	for _, name := range []string{"hv_netvsc", "mlx5_core", "mlx4_core", "mlx4_en", "virtio_net"} {

@@ -53,7 +53,7 @@ func TestAttachElsewhere(t *testing.T) {
 	}{
 		"nothing asked for": {words: []string{"root=LABEL=" + RootLabel}, shows: []string{"attach: 21 \r", "handoff: 2\r"}},
 		"LVM": {lvm: true, words: []string{"root=UUID=" + RootUUID, static, iname, "netroot"},
-			shows: []string{"attach: 0 /dev/sda\r", "state.json"}},
+			shows: []string{"attach: 0 UUID=" + RootUUID + "\r", "state.json"}},
 		"fallback": {words: []string{static, iname, "rd.rootlun.timeout=3", "netroot=iscsi:" + HostAddress + "::1:1:" + targetName, "rd.rootlun.fallback=local:LABEL=rescue"},
 			shows: []string{"LABEL=rescue of this machine is booted INSTEAD", "attach: 0 LABEL=rescue\r", "state.json"}},
 		"failure": {words: []string{static, iname, "rd.rootlun.timeout=3", "netroot=iscsi:" + HostAddress + "::1:1:" + targetName},

@@ -138,13 +138,14 @@ func TestIBFTFromIPXE(t *testing.T) {
 // TestIBFTFromUEFI: UEFI publishes iPXE's table in ACPI.
 func TestIBFTFromUEFI(t *testing.T) {
 	s := newScene(t)
-	target := s.target()
+	target := s.chapTarget(true)
 	port := s.tgt(target)
 	m := s.ipxeDHCP(port, target)
 	m.More = uefi
 	report, console := s.boot(m)
 	checkRoot(t, report, console, port, target)
 	shows(t, console, "iBFT (ACPI)", "efi: EFI v2")
+	noSecret(t, console, target)
 }
 
 func TestCommandLineStatic(t *testing.T) {

@@ -3,13 +3,15 @@ package qemutests
 import (
 	"strings"
 	"testing"
+
+	"github.com/rootlun/rootlun/initramfs"
 )
 
 // Secrets come by the firmware's table in these tests: the kernel prints its
 // command line on the console.
 
-func (s *scene) chapTarget(mutual bool) Target {
-	target := s.target()
+func (s *scene) chapTarget(mutual bool, files ...initramfs.File) Target {
+	target := s.target(files...)
 	target.Username, target.Secret = "initiator-user", "secret-of-initiator"
 	if mutual {
 		target.UsernameIn, target.SecretIn = "target-user", "secret-of-target"

@@ -63,7 +63,7 @@ func checkKeeper(t *testing.T, report Report) {
 	if keepers := strings.Fields(report["/run/keepers"]); len(keepers) != 1 {
 		t.Fatalf("keepers: %v\n%s", keepers, report["$ ps"])
 	}
-	if got := strings.TrimSpace(report.Text("/run/keeper-cmdline")); got != "@rootlun keep --own-root" {
+	if got := strings.TrimSpace(report.Text("/run/keeper-cmdline")); got != "@rootlun/rootlun keep --own-root" {
 		t.Errorf("it is called %q", got)
 	}
 	if got := report.Text("/run/keeper-oom"); got != "-1000" {

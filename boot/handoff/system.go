@@ -11,8 +11,8 @@ import (
 const Program = "rootlun/rootlun"
 
 // Install leaves the program that runs below run, for what the booted system
-// calls of it, and as the program to return to at the end (see boot.Shutdown),
-// if nothing else is there for that. It takes its memory once.
+// calls of it, and as what to return to at the end (see boot.Shutdown), if nothing
+// else is there for that. It takes its memory once.
 func Install(run string) error {
 	program := path.Join(run, Program)
 	if _, err := os.Stat(program); err != nil {
@@ -31,8 +31,15 @@ func Install(run string) error {
 	if err := os.MkdirAll(path.Dir(last), 0o755); err != nil {
 		return err
 	}
-	return unix.Link(program, last)
+	if err := unix.Link(program, path.Join(run, "initramfs/rootlun")); err != nil && err != unix.EEXIST {
+		return err
+	}
+	return writeFile(last, []byte(lastScript), 0o755)
 }
+
+// lastScript is run in /run/initramfs as /. It is no link to the program, which as
+// part of a busybox of Go commands would be another command by that name.
+const lastScript = "#!/rootlun shutdown\n"
 
 // Systemd says whether the system whose root is mounted on root has systemd.
 func Systemd(root string) bool {

@@ -22,9 +22,10 @@ func TestInstall(t *testing.T) {
 		t.Error("another program is left")
 	}
 	a, _ := os.Stat(program)
-	b, _ := os.Stat(last)
-	if a.Mode().Perm() != 0o755 || !os.SameFile(a, b) {
-		t.Errorf("mode %v, the same file: %t", a.Mode(), os.SameFile(a, b))
+	b, _ := os.Stat(filepath.Join(run, "initramfs/rootlun"))
+	c, _ := os.Stat(last)
+	if a.Mode().Perm() != 0o755 || !os.SameFile(a, b) || c.Mode().Perm() != 0o755 {
+		t.Errorf("modes %v and %v, the same file: %t", a.Mode(), c.Mode(), os.SameFile(a, b))
 	}
 
 	// What another initramfs has put there stays.

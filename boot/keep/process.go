@@ -32,8 +32,9 @@ const readyTimeout = time.Minute
 // Start copies the running program to Program and starts it as the keeper of what
 // list says, in a session and a mount namespace of its own. The "@" that its name
 // begins with keeps systemd from killing it when it ends all processes (systemd,
-// ROOT_STORAGE_DAEMONS). Start returns when the keeper is ready; one that is not
-// in time is ended.
+// ROOT_STORAGE_DAEMONS); by what follows the slash a busybox of Go commands, in
+// which the running program may be, knows which one to run. Start returns when the
+// keeper is ready; one that is not in time is ended.
 func Start(list string) error {
 	program, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
@@ -85,7 +86,7 @@ func fork(in, out *os.File) (pid int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	_ = unix.Prctl(unix.PR_SET_IO_FLUSHER, 1, 0, 0, 0)
-	pid, err = syscall.ForkExec(Program, []string{"@rootlun", "keep", "--own-root"}, &syscall.ProcAttr{
+	pid, err = syscall.ForkExec(Program, []string{"@rootlun/rootlun", "keep", "--own-root"}, &syscall.ProcAttr{
 		Dir: "/", Files: []uintptr{in.Fd(), out.Fd(), out.Fd()},
 		Sys: &syscall.SysProcAttr{Setsid: true, Unshareflags: unix.CLONE_NEWNS}, // Go makes its mounts private
 	})

@@ -35,6 +35,8 @@ same bytes.
   --compress METHOD     zstd (default), gzip or none
   --init FILE           the program that becomes /init (default: rootlun beside
                         this program, else in PATH)
+  --no-init             modules and files alone, as an image that goes behind
+                        another one (cat OTHER FILE)
   --list                print what goes in: mode, size, path
   --version             print the version
   --help                print this
@@ -83,6 +85,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type options struct {
 	initramfs.Config
 	output        string
+	noInit        bool
 	list, version bool
 }
 
@@ -93,6 +96,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.output, "output", "", "")
 	f.StringVar(&o.Modules, "modules", "", "")
 	f.StringVar(&o.Init, "init", "", "")
+	f.BoolVar(&o.noInit, "no-init", false, "")
 	f.StringVar(&o.Compress, "compress", "zstd", "")
 	f.BoolVar(&o.list, "list", false, "")
 	f.BoolVar(&o.version, "version", false, "")
@@ -121,6 +125,9 @@ func parse(args []string) (options, error) {
 	if o.output == "" && !o.list {
 		return o, errors.New("--output is missing")
 	}
+	if o.noInit && o.Init != "" {
+		return o, errors.New("--init and --no-init exclude each other")
+	}
 	switch o.Compress {
 	case "zstd", "gzip", "none":
 	default:
@@ -137,7 +144,7 @@ func parse(args []string) (options, error) {
 }
 
 func build(ctx context.Context, o options, stdout io.Writer) error {
-	if o.Init == "" {
+	if o.Init == "" && !o.noInit {
 		var err error
 		if o.Init, err = findInit(); err != nil {
 			return err

@@ -41,6 +41,7 @@ func TestRun(t *testing.T) {
 		{"--output x --compress lzma", 2, "", "--compress lzma"},
 		{"--output x --file :/y", 2, "", "want SRC or SRC:/DST"},
 		{"--list --init " + program, 0, " /init\n", ""},
+		{"--output x --no-init --init " + program, 2, "", "exclude each other"},
 		{"--list --init /nonexistent/rootlun", 1, "", "/nonexistent/rootlun"},
 		{"--output " + out + " --init " + program, 0, "", ""},
 		{"--output " + out + " --init " + program + " --driver igb", 1, "", "igb"},

@@ -16,9 +16,9 @@ const attachUsage = `usage: rootlun attach
 Does in another initramfs what a boot does, but for the mount of the root: reads
 this machine's plan, brings up the NICs, logs in to all targets, waits for the
 root's disk, starts what keeps the sessions, and writes below /run what the next
-system needs. It says what it does on the standard error, and prints the device of
-the root's file system; the disk, where root= names what is made of it (LVM, LUKS).
-Then the initramfs mounts the root, and calls rootlun handoff.
+system needs. It says what it does on the standard error, and prints what to mount:
+the device of the root's file system, or what root= says where that is made of the
+disk (LVM, LUKS). Then the initramfs mounts it, and calls rootlun handoff.
 
   root=$(rootlun attach) && mount -o ro "$root" /sysroot && rootlun handoff /sysroot
 

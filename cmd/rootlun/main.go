@@ -69,16 +69,17 @@ func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 		"help": printUsage, "--help": printUsage, "-h": printUsage,
 	}
 	name, args := path.Base(argv[0]), argv[1:]
-	if name == "shutdown" && pid == 1 {
-		return runShutdown(args, stdout)
-	}
-	if name != "init" && pid != 1 {
+	switch {
+	case name == "init": // the kernel's arguments are for the real init
+	case pid == 1 && len(args) > 1 && args[0] == "shutdown": // handoff.Install's script, by its name and arguments
+		return runShutdown(args[2:], stdout)
+	case pid == 1: // also of a busybox, which hides that it is called as /init
+		name = "init"
+	default:
 		name = ""
 		if len(args) > 0 {
 			name, args = args[0], args[1:]
 		}
-	} else {
-		name = "init" // the kernel's arguments are for the real init
 	}
 	run, ok := verbs[name]
 	if !ok {

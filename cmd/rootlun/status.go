@@ -100,8 +100,7 @@ func runRecords(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// runShutdown ends the machine; systemd-shutdown calls it as PID 1, by the name
-// of shutdown.
+// runShutdown ends the machine; systemd-shutdown calls it as PID 1.
 func runShutdown(args []string, stdout io.Writer) int {
 	action := "reboot"
 	if len(args) > 0 {
