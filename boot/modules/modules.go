@@ -121,6 +121,9 @@ func (l *Loader) load(target *module) error {
 // It waits for no other module meanwhile, so that a circle cannot stall it.
 func (l *Loader) loadOne(m *module) error {
 	m.once.Do(func() {
+		if state, _ := os.ReadFile(path.Join(l.sys, "module", m.name, "initstate")); string(state) == "live\n" {
+			return // udev's work: not to be read and uncompressed once more
+		}
 		options := l.cmdline.options[m.name]
 		if m.name == "bonding" { // as systemd has it: by itself it makes a bond0
 			options = strings.TrimSpace("max_bonds=0 " + options)
