@@ -61,7 +61,11 @@ func StartSessions(ctx context.Context, c *Console, plan *fw.Plan) ([]Started, e
 			}
 		}
 		if list.Len() > 0 {
-			if err := keep.Start(list.String()); err != nil {
+			err := runPrograms("/run")
+			if err == nil {
+				err = keep.Start(list.String())
+			}
+			if err != nil {
 				c.Printf("warning: no keeper repairs the session: %v", err)
 			}
 		}

@@ -73,14 +73,11 @@ func Start(list string) error {
 	return err
 }
 
-// name is what a keeper is called by.
-const name = "@rootlun"
-
 // isKeeper says whether the process with that number is one. The number of a
 // process's first netlink socket is its own.
 func isKeeper(pid string) bool {
 	cmdline, _ := os.ReadFile("/proc/" + pid + "/cmdline")
-	return strings.HasPrefix(string(cmdline), name+"\x00")
+	return strings.HasPrefix(string(cmdline), "@rootlun")
 }
 
 // fork starts the process, with what its threads inherit: they need not wait for

@@ -69,7 +69,7 @@ type iscsistart struct {
 // runISCSIStart is what rootlun does when it is called as iscsistart. Secrets in
 // args are overwritten there.
 func runISCSIStart(args []string, stdout, stderr io.Writer) int {
-	i := iscsistart{stdout: stdout, stderr: stderr, tgpt: -1, conf: iscsidConf, target: fw.Target{Index: -1, NIC: -1, Port: 3260}}
+	i := newISCSIStart(stdout, stderr)
 	code := -1
 	mistake := eachOption(args, iscsistartOptions, func(short byte, value string) bool {
 		code = i.option(short, value)
@@ -94,6 +94,10 @@ func runISCSIStart(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return i.logIn()
+}
+
+func newISCSIStart(stdout, stderr io.Writer) *iscsistart {
+	return &iscsistart{stdout: stdout, stderr: stderr, tgpt: -1, conf: iscsidConf, target: fw.Target{Index: -1, NIC: -1, Port: 3260}}
 }
 
 func (i *iscsistart) say(format string, args ...any) {
