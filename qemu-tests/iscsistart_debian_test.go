@@ -9,13 +9,18 @@ import (
 )
 
 // debianImage makes an initramfs by Debian's own hooks and scripts, those of its
-// open-iscsi with them, in which only iscsistart is not Debian's, as an
-// administrator does who follows that package's README.Debian.
+// open-iscsi with them, in which only iscsistart is not Debian's: it takes that one's
+// place as docs/iscsistart.8 has it.
 func (s *scene) debianImage(tree string) (kernel, image string) {
 	s.t.Helper()
 	b := s.builder(tree)
-	b.put(s.init, "usr/sbin/iscsistart")
-	b.run("echo InitiatorName=" + initiatorName + " >/etc/iscsi/initiatorname.iscsi; update-initramfs -c -k all")
+	b.put(s.init, "usr/sbin/rootlun")
+	b.run("mkdir /usr/lib/rootlun; ln -s ../../sbin/rootlun /usr/lib/rootlun/iscsistart")
+	b.run(`program=$(dpkg -L open-iscsi | grep '/iscsistart$')
+dpkg-divert --rename --add "$program"
+ln -s /usr/lib/rootlun/iscsistart "$program"
+echo InitiatorName=` + initiatorName + ` >/etc/iscsi/initiatorname.iscsi
+update-initramfs -c -k all`)
 	return b.get("/boot/vmlinuz-*", "vmlinuz"), b.get("/boot/initrd.img-*", "initrd.img")
 }
 

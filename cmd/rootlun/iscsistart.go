@@ -89,9 +89,7 @@ func runISCSIStart(args []string, stdout, stderr io.Writer) int {
 			return exitInvalid
 		}
 		i.plan = &fw.Plan{Initiator: fw.Initiator{Name: i.initiator}, Targets: []fw.Target{i.target}}
-	} else if err := i.readConf(); err != nil {
-		i.say("%v", err)
-		return exitFailed
+		i.conf = "" // as there
 	}
 	return i.logIn()
 }
@@ -228,7 +226,11 @@ func (i *iscsistart) network() (code int) {
 	if plan == nil {
 		return exitNothing
 	}
-	if _, err := boot.Network(context.Background(), i.console(), plan); err != nil {
+	nics, err := boot.Network(context.Background(), i.console(), plan)
+	for _, nic := range nics {
+		fmt.Fprintf(i.stdout, "Setting up software interface %s\n", nic.Name)
+	}
+	if err != nil {
 		i.say("%v", err)
 		return exitFailed
 	}
@@ -247,65 +249,60 @@ func (i *iscsistart) print() (code int) {
 	return 0
 }
 
-// readConf puts the settings of iscsid.conf before those of --param. The timers
-// that keep a root from its errors are for --param alone: those of the file are
-// for what iscsid looks after.
-func (i *iscsistart) readConf() error {
-	text, err := readInput(i.conf, strings.NewReader(""))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for line := range strings.Lines(string(text)) {
-		name, value, ok := strings.Cut(line, "=")
-		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-		switch {
-		case !ok, value == "", name[0] == '#':
-		case strings.Contains(name, ".noop_out_"), strings.HasSuffix(name, "replacement_timeout"), strings.HasSuffix(name, "initial_login_retry_max"):
-		case !strings.HasPrefix(name, "node."):
-		default:
-			cfg := session.Default()
-			if err := cfg.Set(name, value); err != nil {
-				i.say("warning: %s: %v", i.conf, err)
-				continue
-			}
-			i.plan.Params = append(i.plan.Params, fw.Param{Name: name, Value: value})
-		}
-	}
-	return err
-}
-
-// settings puts together what holds for all targets. Of one that is given twice
-// the first counts, as in open-iscsi.
+// settings gives the plan what holds for all its targets: iscsistart's own defaults,
+// with which it tries for a quarter of an hour, iscsid.conf's with -b, and what the
+// options say. Of one that is given twice the first counts, as in open-iscsi.
 func (i *iscsistart) settings() error {
-	// iscsistart's own defaults: it tries for a quarter of an hour.
-	all := []fw.Param{{Name: "node.session.initial_login_retry_max", Value: "30"}, {Name: "node.conn[0].timeo.login_timeout", Value: "30"}}
-	all = append(all, i.plan.Params...)
-	given := i.auth
-	if given[0] == "" && given[1] == "" && (given[2] != "" || given[3] != "") {
+	cfg := session.Default()
+	set := func(name, value string) error {
+		i.plan.Params = append(i.plan.Params, fw.Param{Name: name, Value: value})
+		return cfg.Set(name, value)
+	}
+	_ = set("node.session.initial_login_retry_max", "30")
+	_ = set("node.conn[0].timeo.login_timeout", "30")
+	errs := []error{i.readConf(set)}
+	if i.auth[0] == "" && i.auth[1] == "" && i.auth[2]+i.auth[3] != "" {
 		i.say("warning: no target proves itself to who does not: -U and -W need -u and -w")
-		given = [4]string{}
+		i.auth[2], i.auth[3] = "", ""
 	}
 	for n, name := range [...]string{"username", "password", "username_in", "password_in"} {
-		if given[n] != "" {
-			all = append(all, fw.Param{Name: "node.session.auth." + name, Value: given[n]})
+		if i.auth[n] != "" {
+			_ = set("node.session.auth."+name, i.auth[n]) // any will do
 		}
 	}
 	for n := len(i.params) - 1; n >= 0; n-- {
-		all = append(all, i.params[n])
-	}
-	i.plan.Params = all
-	// As there: who takes our answer without a proof of its own might as well not
-	// ask for one.
-	i.plan.AuthOptional = true
-	cfg := session.Default()
-	var errs []error
-	for _, p := range all {
-		errs = append(errs, cfg.Set(p.Name, p.Value))
+		errs = append(errs, set(i.params[n].Name, i.params[n].Value))
 	}
 	for _, w := range cfg.Warnings {
 		i.say("warning: %s", w)
 	}
+	// As there: who takes our answer without a proof of its own might as well not
+	// ask for one.
+	i.plan.AuthOptional = true
 	return errors.Join(errs...)
+}
+
+// readConf sets what iscsid.conf has for a session. The timers that keep a root from
+// its errors are for --param alone: those of the file are for what iscsid looks after.
+func (i *iscsistart) readConf(set func(name, value string) error) error {
+	if i.conf == "" {
+		return nil
+	}
+	text, err := readInput(i.conf, os.Stdin)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		name, value, _ := strings.Cut(line, "=")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		switch {
+		case value == "", !strings.HasPrefix(name, "node."):
+		case strings.Contains(name, ".noop_out_"), strings.HasSuffix(name, "replacement_timeout"), strings.HasSuffix(name, "initial_login_retry_max"):
+		default:
+			err = errors.Join(err, set(name, value))
+		}
+	}
+	return err
 }
 
 // logIn logs in to all targets of the plan.
