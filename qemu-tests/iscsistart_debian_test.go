@@ -9,18 +9,13 @@ import (
 )
 
 // debianImage makes an initramfs by Debian's own hooks and scripts, those of its
-// open-iscsi with them, in which only iscsistart is not Debian's: it takes that one's
-// place as docs/iscsistart.8 has it.
+// open-iscsi with them, in which only iscsistart is not Debian's: it is a link, as the
+// package rootlun-iscsistart has it.
 func (s *scene) debianImage(tree string) (kernel, image string) {
 	s.t.Helper()
 	b := s.builder(tree)
 	b.put(s.init, "usr/sbin/rootlun")
-	b.run("mkdir /usr/lib/rootlun; ln -s ../../sbin/rootlun /usr/lib/rootlun/iscsistart")
-	b.run(`program=$(dpkg -L open-iscsi | grep '/iscsistart$')
-dpkg-divert --rename --add "$program"
-ln -s /usr/lib/rootlun/iscsistart "$program"
-echo InitiatorName=` + initiatorName + ` >/etc/iscsi/initiatorname.iscsi
-update-initramfs -c -k all`)
+	b.run("ln -sf rootlun /usr/sbin/iscsistart; echo InitiatorName=" + initiatorName + " >/etc/iscsi/initiatorname.iscsi; update-initramfs -c -k all")
 	return b.get("/boot/vmlinuz-*", "vmlinuz"), b.get("/boot/initrd.img-*", "initrd.img")
 }
 

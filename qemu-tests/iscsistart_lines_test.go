@@ -21,7 +21,7 @@ var iscsistartInit []byte
 // TestISCSIStartLines gives Debian's iscsistart and ours the same command lines on
 // one machine: they end alike, write the same to the standard output, and to the
 // standard error if the other does, and leave the same sessions and disks. Timers
-// are a root's. What differs by intent docs/iscsistart.8 has.
+// are a root's. What differs by intent docs/rootlun-iscsistart.8 has.
 func TestISCSIStartLines(t *testing.T) {
 	const here = "-i " + initiatorName + " -g 1 -a " + HostAddress + " "
 	const quick = " -P node.session.initial_login_retry_max=1 -P node.conn[0].timeo.login_timeout=1"

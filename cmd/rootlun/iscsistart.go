@@ -18,7 +18,7 @@ import (
 )
 
 // openISCSI is the release of open-iscsi whose iscsistart this is like. What
-// scripts read of its output is as there, to the letter; docs/iscsistart.8 has
+// scripts read of its output is as there, to the letter; docs/rootlun-iscsistart.8 has
 // what differs.
 const openISCSI = "2.1.8"
 
