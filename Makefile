@@ -11,17 +11,20 @@ export CGO_ENABLED := 0
 
 FUZZTIME ?= 30s
 
-.PHONY: build test test-systems demo lint fuzz bench size
+.PHONY: build packages test test-systems demo lint fuzz bench size
 build:
 	@scripts/setup
 	@scripts/build
+packages:
+	@scripts/setup
+	@scripts/packages
 test:
 	@scripts/setup test
 	ROOTLUN_REQUIRE_TOOLS=1 go test -count=1 -timeout=30m ./...
 test-systems: # whole distributions boot, which takes minutes
 	@scripts/setup test systems
 	@scripts/systems
-	ROOTLUN_SYSTEMS=1 ROOTLUN_REQUIRE_TOOLS=1 go test -count=1 -timeout=30m -run 'NetworkManagers|Takeover|URoot' ./qemu-tests
+	ROOTLUN_SYSTEMS=1 ROOTLUN_REQUIRE_TOOLS=1 go test -count=1 -timeout=30m -run 'NetworkManagers|Takeover|URoot|Package|ARM64|InDebian' ./qemu-tests
 	ROOTLUN_SYSTEMS=1 ROOTLUN_REQUIRE_TOOLS=1 go test -count=1 -timeout=30m -parallel=9 -run Survival ./qemu-tests # they wait more than they compute
 demo:
 	@scripts/setup boot

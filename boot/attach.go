@@ -46,7 +46,7 @@ func Attach(ctx context.Context, c *Console, version string) (root string, err e
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	drivers.start(ctx, c)
-	plan, err := readPlan(c, drivers.loader.Load, drivers.loader.Coldplugged())
+	plan, err := readPlan(c, sources(), drivers.loader.Load, drivers.loader.Coldplugged())
 	if err != nil {
 		return "", err
 	}

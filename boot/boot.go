@@ -45,7 +45,7 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 		return nil, err
 	}
 	drivers.start(ctx, c)
-	plan, err = readPlan(c, drivers.loader.Load, drivers.loader.Coldplugged())
+	plan, err = readPlan(c, sources(), drivers.loader.Load, drivers.loader.Coldplugged())
 	if err != nil {
 		return plan, err
 	}
@@ -93,16 +93,16 @@ func findTable(c *Console, load func(module string) error) {
 
 // readPlan reads every source of configuration and says what it found. load
 // loads a module; settled is closed when all drivers are there; nil: they are.
-func readPlan(c *Console, load func(module string) error, settled <-chan struct{}) (*fw.Plan, error) {
+func readPlan(c *Console, from fw.Sources, load func(module string) error, settled <-chan struct{}) (*fw.Plan, error) {
 	findTable(c, load)
-	plan, err := fw.Read(sources())
+	plan, err := fw.Read(from)
 	if err != nil && len(plan.Targets) == 0 && settled != nil {
 		// What an offload adapter is set to is seen when its driver is there.
 		select {
 		case <-settled:
 		case <-timer.After(adapterTimeout):
 		}
-		plan, err = fw.Read(sources())
+		plan, err = fw.Read(from)
 	}
 	if plan != nil {
 		if err == nil {

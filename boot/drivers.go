@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"sync"
 
 	"github.com/rootlun/rootlun/boot/modules"
@@ -72,6 +73,22 @@ func loadNeeded(loader *modules.Loader) error {
 // result goes to the console.
 func openInitiator(c *Console) (*session.Initiator, error) {
 	return session.Open(func(note string) { c.Printf("%s", note) })
+}
+
+// loadInitiator is openInitiator for a command that is no boot: it loads the
+// drivers where they are missing.
+func loadInitiator(c *Console) (*session.Initiator, error) {
+	sys := os.DirFS("/sys")
+	if !exists(sys, "class/iscsi_transport/tcp") || !exists(sys, "bus/scsi/drivers/sd") {
+		loader, _, err := newLoader()
+		if err == nil {
+			err = loadNeeded(loader)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return openInitiator(c)
 }
 
 // newDrivers loads none yet.

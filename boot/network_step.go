@@ -16,7 +16,12 @@ import (
 // says on c what it found. errors.Is finds fw.ErrNothing where nothing asks for
 // iSCSI. Unlike a boot it waits for no driver of an offload adapter.
 func MachinePlan(c *Console) (*fw.Plan, error) {
-	return readPlan(c, loadModule, nil)
+	return readPlan(c, sources(), loadModule, nil)
+}
+
+// FirmwarePlan is MachinePlan of what the firmware says alone.
+func FirmwarePlan(c *Console) (*fw.Plan, error) {
+	return readPlan(c, fw.FirmwareOnly(sources()), loadModule, nil)
 }
 
 // loadModule loads one module for a command that is no boot.

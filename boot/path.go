@@ -89,17 +89,7 @@ func tryTarget(ctx context.Context, c *Console, t fw.Target, nics *nicSet, drive
 // Login loads the initiator's drivers where they are missing, logs in once and
 // returns the LUN's disk: the part of a boot that rootlun login does alone.
 func Login(ctx context.Context, c *Console, cfg *session.Config, lun uint64) (session.Disk, error) {
-	sys := os.DirFS("/sys")
-	if !exists(sys, "class/iscsi_transport/tcp") || !exists(sys, "bus/scsi/drivers/sd") {
-		loader, _, err := newLoader()
-		if err != nil {
-			return session.Disk{}, err
-		}
-		if err := loadNeeded(loader); err != nil {
-			return session.Disk{}, err
-		}
-	}
-	initiator, err := openInitiator(c)
+	initiator, err := loadInitiator(c)
 	if err != nil {
 		return session.Disk{}, err
 	}

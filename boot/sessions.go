@@ -57,10 +57,15 @@ func withSession(c *Console, initiator *session.Initiator, sid uint32, out, forc
 		}
 		return err
 	}
+	return units(ctx, c, s)
+}
+
+// units finds all disks of a session, if there are any, and makes links to them.
+func units(ctx context.Context, c *Console, s *session.Session) error {
 	disks, err := s.Disks(ctx)
 	for _, disk := range disks {
 		c.Step("disk", "%s", describeDisk(disk))
-		link(c, sid, disk)
+		link(c, s.SID, disk)
 	}
 	if errors.Is(err, session.ErrNoLUN) {
 		return nil

@@ -31,7 +31,7 @@ func (s *scene) beside(name, text string) (image string) {
 		err = os.WriteFile(file, []byte(text), 0o600)
 	}
 	if err == nil {
-		err = run(s.ctx, "/bin/sh", "-c", fmt.Sprintf("cd %s && { find . | %s cpio -o -H newc; cat %s; } >%s", tree, s.Busybox, s.image, image))
+		err = run(s.ctx, "/bin/sh", "-c", fmt.Sprintf("cd %s && { find . | %s cpio -o -H newc; cat %s; } >%s", tree, s.Tools, s.image, image))
 	}
 	if err != nil {
 		s.t.Fatal(err)

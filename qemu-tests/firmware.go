@@ -79,7 +79,7 @@ func (lab *Lab) MakeIPXE(dir, image string, commands []string, parameters ...str
 		return "", err
 	}
 	script := slices.Concat([]string{"#!ipxe", "set keep-san 1"}, commands, []string{
-		"kernel tftp://" + HostAddress + "/vmlinuz initrd=initrd " + cmdline(parameters), // a kernel that UEFI starts asks for its initrd by name
+		"kernel tftp://" + HostAddress + "/vmlinuz initrd=initrd " + lab.cmdline(parameters), // a kernel that UEFI starts asks for its initrd by name
 		"initrd tftp://" + HostAddress + "/initrd",
 		"boot", "",
 	})

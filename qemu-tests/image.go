@@ -12,7 +12,7 @@ import (
 // MakeImage builds rootlun as dir/rootlun, as `make build` does, and with it
 // dir/initrd for the lab's kernel.
 func (lab *Lab) MakeImage(ctx context.Context, dir string) (image string, err error) {
-	if err := run(ctx, filepath.Join(lab.Repo, "scripts", "build"), dir); err != nil {
+	if err := run(ctx, "env", "GOARCH="+lab.Arch, filepath.Join(lab.Repo, "scripts", "build"), dir); err != nil {
 		return "", err
 	}
 	image = filepath.Join(dir, "initrd")
@@ -22,7 +22,7 @@ func (lab *Lab) MakeImage(ctx context.Context, dir string) (image string, err er
 // Compile builds a static program of the tests' own from a folder of this
 // repository.
 func (lab *Lab) Compile(ctx context.Context, program, folder string) error {
-	return run(ctx, "env", "-C", lab.Repo, "CGO_ENABLED=0", "go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", program, folder)
+	return run(ctx, "env", "-C", lab.Repo, "CGO_ENABLED=0", "GOARCH="+lab.Arch, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", program, folder)
 }
 
 // MakeGuest builds dir/guest-initrd with a shell script as /init, busybox, the

@@ -35,30 +35,34 @@ poweroff -f
 `
 
 // openISCSI returns the files of a program of Debian's open-iscsi, which
-// scripts/setup has unpacked: the program, its loader and its libraries. What
-// those need in turn every Debian has.
-func (s *scene) openISCSI(program string) (files []initramfs.File) {
+// scripts/setup has unpacked.
+func (s *scene) openISCSI(program string) []initramfs.File {
 	s.t.Helper()
 	dir, err := cache.Dir()
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	return s.linked(filepath.Join(dir, "open-iscsi"), "/sbin/"+program)
+}
+
+// linked returns a program of a tree, its loader and its libraries. Those that the
+// tree lacks every Debian has.
+func (s *scene) linked(tree, program string) (files []initramfs.File) {
+	s.t.Helper()
 	add := func(destination string, folders ...string) string {
 		for _, folder := range folders {
-			if !filepath.IsAbs(folder) {
-				folder = filepath.Join(dir, "open-iscsi", folder)
-			}
 			path, err := filepath.EvalSymlinks(filepath.Join(folder, filepath.Base(destination)))
 			if err == nil {
 				files = append(files, initramfs.File{Source: path, Destination: destination})
 				return path
 			}
 		}
-		s.t.Fatalf("%v: %s is not in the package open-iscsi or its libraries", ErrTools, destination)
+		s.t.Fatalf("%v: %s is not in %s", ErrTools, destination, tree)
 		return ""
 	}
-	const libraries = "lib/x86_64-linux-gnu"
-	add("/lib64/ld-linux-x86-64.so.2", libraries, "usr/"+libraries)
+	const libraries = "/lib/x86_64-linux-gnu"
+	libraryFolders := []string{tree + libraries, tree + "/usr" + libraries, "/usr" + libraries, libraries}
+	add("/lib64/ld-linux-x86-64.so.2", libraryFolders...)
 	seen := map[string]bool{"ld-linux-x86-64.so.2": true}
 	var walk func(program string)
 	walk = func(program string) {
@@ -74,11 +78,11 @@ func (s *scene) openISCSI(program string) (files []initramfs.File) {
 		for _, name := range needed {
 			if !seen[name] {
 				seen[name] = true
-				walk(add("/"+libraries+"/"+name, libraries, "usr/"+libraries, "/usr/"+libraries, "/"+libraries))
+				walk(add(libraries+"/"+name, libraryFolders...))
 			}
 		}
 	}
-	walk(add("/sbin/"+program, "sbin", "usr/sbin"))
+	walk(add(program, tree+filepath.Dir(program), tree+"/usr"+filepath.Dir(program)))
 	return files
 }
 

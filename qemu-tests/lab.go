@@ -28,9 +28,11 @@ const (
 
 // Lab is what all machines share.
 type Lab struct {
+	Arch    string // what they are, as Go names it: amd64 or arm64
 	Kernel  string // the kernel's image
 	Modules string // its /lib/modules/VERSION
-	Busybox string // a static busybox
+	Busybox string // a static busybox for them
+	Tools   string // the same for this machine
 	Accel   string // QEMU's accelerator: kvm or tcg
 	Repo    string // the root of this repository
 	Cache   string // the folder below which scripts/setup unpacks
@@ -44,7 +46,8 @@ func NewLab(ctx context.Context) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	lab := &Lab{Cache: dir, Busybox: filepath.Join(dir, "busybox-static", "bin", "busybox"), Peer: filepath.Join(dir, "peer")}
+	busybox := filepath.Join(dir, "busybox-static", "bin", "busybox")
+	lab := &Lab{Arch: "amd64", Cache: dir, Busybox: busybox, Tools: busybox, Peer: filepath.Join(dir, "peer")}
 	if lab.Kernel, lab.Modules, err = findKernel(dir, CloudKernel); err != nil {
 		return nil, err
 	}
@@ -64,17 +67,24 @@ func NewLab(ctx context.Context) (*Lab, error) {
 const (
 	CloudKernel = "linux-image-cloud-amd64"
 	FullKernel  = "linux-image-amd64"
+	ARM64Kernel = "linux-image-cloud-arm64"
 )
 
-// With returns the lab with another kernel.
+// With returns the lab with another kernel, and with machines for it.
 func (lab *Lab) With(kernel string) (*Lab, error) {
 	dir, err := cache.Dir()
 	if err != nil {
 		return nil, err
 	}
 	other := *lab
-	other.Kernel, other.Modules, err = findKernel(dir, kernel)
-	return &other, err
+	if other.Kernel, other.Modules, err = findKernel(dir, kernel); err != nil {
+		return nil, err
+	}
+	if kernel == ARM64Kernel {
+		other.Arch, other.Accel = "arm64", "tcg"
+		other.Busybox = filepath.Join(dir, "busybox-static-arm64", "bin", "busybox")
+	}
+	return &other, nil
 }
 
 func findKernel(dir, name string) (kernel, modules string, err error) {

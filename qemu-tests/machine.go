@@ -56,6 +56,16 @@ type Running struct {
 	err     error         // how it ended; to be read after done
 }
 
+// boards are the machines by what Lab.Arch names.
+var boards = map[string]struct {
+	qemu, machine string
+	console       string // kernel parameters
+	second        string // serial port: /dev/ttyS1, or, as the first has another driver, /dev/ttyS0
+}{
+	"amd64": {"qemu-system-x86_64", "-machine q35", "console=ttyS0 no_timer_check", "-serial chardev:second"},
+	"arm64": {"qemu-system-aarch64", "-machine virt -cpu cortex-a72", "console=ttyAMA0", "-device pci-serial,chardev=second"},
+}
+
 // Start starts a machine. It is killed when ctx ends; a machine that reboots
 // ends as one that powers off.
 func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
@@ -63,17 +73,17 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{
-		"-accel", lab.Accel, "-machine", "q35", "-m", "768", "-display", "none", "-no-reboot", "-nodefaults",
-		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
-	}
+	board := boards[lab.Arch]
+	args := append(strings.Fields(board.machine),
+		"-accel", lab.Accel, "-m", "768", "-display", "none", "-no-reboot", "-nodefaults",
+		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console")
 	nic := cmp.Or(m.NIC, "virtio-net-pci") + ",netdev=net,mac=" + GuestMAC
 	switch {
 	case m.UEFI != "":
 		args = append(args, uefiArgs(m.UEFI)...)
 		nic += NoROM
 	case m.Kernel != "":
-		args = append(args, "-kernel", m.Kernel, "-initrd", m.Initrd, "-append", cmdline(m.Cmdline))
+		args = append(args, "-kernel", m.Kernel, "-initrd", m.Initrd, "-append", lab.cmdline(m.Cmdline))
 	default:
 		nic += ",bootindex=1"
 	}
@@ -107,14 +117,14 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 	}
 	var agent, monitor *os.File
 	if m.Agent {
-		if agent, err = pair("agent"); err != nil {
+		if agent, err = pair("second"); err != nil {
 			return nil, err
 		}
 		defer files[0].Close()
-		args = append(args, "-serial", "chardev:agent")
 	} else {
-		args = append(args, "-serial", "file:"+filepath.Join(m.Dir, "report"))
+		args = append(args, "-chardev", "file,id=second,path="+filepath.Join(m.Dir, "report"))
 	}
+	args = append(args, strings.Fields(board.second)...)
 	if len(m.Plugs) > 0 {
 		if monitor, err = pair("monitor"); err != nil {
 			return nil, err
@@ -130,7 +140,7 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 	}
 	args = append(args, m.More...)
 	ctx, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
+	cmd := exec.CommandContext(ctx, board.qemu, args...)
 	cmd.ExtraFiles = files
 	r := &Running{Console: newConsole(log, m.Copy), dir: m.Dir, cancel: cancel, done: make(chan struct{}), monitor: monitor}
 	if agent != nil {
@@ -183,8 +193,8 @@ func (r *Running) SetLink(plug int, up bool) {
 	r.Monitor(fmt.Sprintf("set_link nic%d %s", plug, state))
 }
 
-func cmdline(more []string) string {
-	return strings.Join(append([]string{"console=ttyS0 no_timer_check", "panic=-1"}, more...), " ")
+func (lab *Lab) cmdline(more []string) string {
+	return strings.Join(append([]string{boards[lab.Arch].console, "panic=-1"}, more...), " ")
 }
 
 // Wait waits for the machine's own end.

@@ -62,7 +62,7 @@ func (lab *Lab) MakeOVMF(dir, image string, o OVMF, parameters ...string) (uefi 
 	if err != nil {
 		return "", err
 	}
-	if vars, err = addVariables(vars, o.variables("initrd=initrd "+cmdline(parameters))); err != nil {
+	if vars, err = addVariables(vars, o.variables("initrd=initrd "+lab.cmdline(parameters))); err != nil {
 		return "", err
 	}
 	return uefi, errors.Join(os.WriteFile(filepath.Join(uefi, "vars.fd"), vars, 0o600),

@@ -95,7 +95,7 @@ func (lab *Lab) fillRoot(ctx context.Context, tree, name string) error {
 	if err := copyFile(filepath.Join(tree, "bin", "busybox"), lab.Busybox); err != nil {
 		return err
 	}
-	applets, err := exec.CommandContext(ctx, lab.Busybox, "--list").Output()
+	applets, err := exec.CommandContext(ctx, lab.Tools, "--list").Output()
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,16 @@ func TestMain(m *testing.M) {
 		image, err := lab.MakeImage(ctx, dir)
 		return product{lab, image, filepath.Join(dir, "rootlun")}, err
 	})
+	loadPackages = sync.OnceValues(func() (string, error) {
+		p, err := loadProduct()
+		if err != nil {
+			return "", err
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		packages := filepath.Join(dir, "packages")
+		return packages, run(ctx, filepath.Join(p.Repo, "scripts", "packages"), packages, "amd64/deb")
+	})
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)

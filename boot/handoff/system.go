@@ -10,19 +10,25 @@ import (
 // Program is where the boot leaves itself for the booted system, below run.
 const Program = "rootlun/rootlun"
 
-// Install leaves the program that runs below run, for what the booted system
-// calls of it, and as what to return to at the end (see boot.Shutdown), if nothing
-// else is there for that. It takes its memory once.
-func Install(run string) error {
+// LeaveProgram copies the program that runs to Program, unless that was done: it
+// may run there, and takes its memory once.
+func LeaveProgram(run string) error {
 	program := path.Join(run, Program)
-	if _, err := os.Stat(program); err != nil {
-		self, err := os.ReadFile("/proc/self/exe")
-		if err == nil {
-			err = writeFile(program, self, 0o755)
-		}
-		if err != nil {
-			return err
-		}
+	if _, err := os.Stat(program); err == nil {
+		return nil
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	if err == nil {
+		err = writeFile(program, self, 0o755)
+	}
+	return err
+}
+
+// Install leaves the program for what the booted system calls of it, and as what to
+// return to at the end (see boot.Shutdown), if nothing else is there for that.
+func Install(run string) error {
+	if err := LeaveProgram(run); err != nil {
+		return err
 	}
 	last := path.Join(run, "initramfs/shutdown")
 	if _, err := os.Lstat(last); err == nil {
@@ -31,7 +37,7 @@ func Install(run string) error {
 	if err := os.MkdirAll(path.Dir(last), 0o755); err != nil {
 		return err
 	}
-	if err := unix.Link(program, path.Join(run, "initramfs/rootlun")); err != nil && err != unix.EEXIST {
+	if err := unix.Link(path.Join(run, Program), path.Join(run, "initramfs/rootlun")); err != nil && err != unix.EEXIST {
 		return err
 	}
 	return writeFile(last, []byte(lastScript), 0o755)

@@ -39,7 +39,7 @@ func FuzzProc(f *testing.F) {
 	f.Add("a 8 7 ", ": :", "")
 	l := lease{nic: 2, address: netip.MustParseAddr("10.0.0.5")}
 	f.Fuzz(func(t *testing.T, netlink, udp, packet string) {
-		otherManager(netlink, 7)
+		otherManager(netlink, 7, isKeeper)
 		l.clientIn([]byte(udp), []byte(packet))
 	})
 }

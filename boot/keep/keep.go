@@ -138,13 +138,15 @@ func jitter(d time.Duration) time.Duration { return d + rand.N(d/2) - d/4 }
 // otherManager says whether the kernel has another listener to iSCSI's events
 // than the one of port: iscsid, iscsistart, or rootlun while it boots or logs
 // in. That iscsid's own socket is there says little: systemd opens it for an
-// iscsid that it has yet to start. netlink is the text of /proc/net/netlink.
-func otherManager(netlink string, port uint32) bool {
+// iscsid that it has yet to start. netlink is the text of /proc/net/netlink;
+// keeper says whether the process with that number is a keeper, which has
+// sessions of its own to look after.
+func otherManager(netlink string, port uint32, keeper func(pid string) bool) bool {
 	own, protocol := strconv.Itoa(int(port)), strconv.Itoa(unix.NETLINK_ISCSI)
 	for _, line := range strings.Split(netlink, "\n") {
 		f := strings.Fields(line) // sk Eth Pid Groups …
 		// The last digit has the first group, iscsid's; the second is iscsiuio's.
-		if len(f) > 3 && f[1] == protocol && f[2] != own && strings.ContainsAny(f[3][len(f[3])-1:], "13579bdf") {
+		if len(f) > 3 && f[1] == protocol && f[2] != own && strings.ContainsAny(f[3][len(f[3])-1:], "13579bdf") && !keeper(f[2]) {
 			return true
 		}
 	}

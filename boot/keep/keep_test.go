@@ -402,11 +402,12 @@ func TestOtherManagerInProc(t *testing.T) {
 		{"iscsid and others' groups", none + row(unix.NETLINK_ISCSI, 812, 3), true},
 		{"iscsiuio", none + row(unix.NETLINK_ISCSI, 812, 2), false},
 		{"a number like ours", none + row(unix.NETLINK_ISCSI, 3000, 1), true},
+		{"another keeper", none + row(unix.NETLINK_ISCSI, 900, 1), false},
 		{"another protocol", none + row(unix.NETLINK_KOBJECT_UEVENT, 812, 1), false},
 		{"empty", "", false},
 		{"cut", none[:len(none)-80], false},
 	} {
-		if got := otherManager(tt.text, 300); got != tt.want {
+		if got := otherManager(tt.text, 300, func(pid string) bool { return pid == "900" }); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
 	}

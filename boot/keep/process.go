@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -16,12 +15,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rootlun/rootlun/boot/handoff"
 	"github.com/rootlun/rootlun/session"
 )
 
-// Program is where the program lies that outlives the initramfs: on /run, which
+// program is where the program lies that outlives the initramfs: on /run, which
 // moves into the root.
-const Program = "/run/rootlun/rootlun"
+const program = "/run/" + handoff.Program
 
 // readyLine is what the keeper says when it is.
 const readyLine = "ready\n"
@@ -29,21 +29,14 @@ const readyLine = "ready\n"
 // readyTimeout bounds the wait for the keeper to be ready.
 const readyTimeout = time.Minute
 
-// Start copies the running program to Program and starts it as the keeper of what
-// list says, in a session and a mount namespace of its own. The "@" that its name
-// begins with keeps systemd from killing it when it ends all processes (systemd,
-// ROOT_STORAGE_DAEMONS); by what follows the slash a busybox of Go commands, in
-// which the running program may be, knows which one to run. Start returns when the
-// keeper is ready; one that is not in time is ended.
+// Start copies the running program to /run, if nobody has, and starts it as the
+// keeper of what list says, in a session and a mount namespace of its own. The "@"
+// that its name begins with keeps systemd from killing it when it ends all
+// processes (systemd, ROOT_STORAGE_DAEMONS); by what follows the slash a busybox of
+// Go commands, in which the running program may be, knows which one to run. Start
+// returns when the keeper is ready; one that is not in time is ended.
 func Start(list string) error {
-	program, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(path.Dir(Program), 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(Program, program, 0o755); err != nil {
+	if err := handoff.LeaveProgram("/run"); err != nil {
 		return err
 	}
 	in, text, err := os.Pipe()
@@ -80,13 +73,20 @@ func Start(list string) error {
 	return err
 }
 
+// isKeeper says whether the process with that number is one. The number of a
+// process's first netlink socket is its own.
+func isKeeper(pid string) bool {
+	cmdline, _ := os.ReadFile("/proc/" + pid + "/cmdline")
+	return strings.HasPrefix(string(cmdline), "@rootlun")
+}
+
 // fork starts the process, with what its threads inherit: they need not wait for
 // memory that is freed by writing to disks (Linux 5.6).
 func fork(in, out *os.File) (pid int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	_ = unix.Prctl(unix.PR_SET_IO_FLUSHER, 1, 0, 0, 0)
-	pid, err = syscall.ForkExec(Program, []string{"@rootlun/rootlun", "keep", "--own-root"}, &syscall.ProcAttr{
+	pid, err = syscall.ForkExec(program, []string{"@rootlun/rootlun", "keep", "--own-root"}, &syscall.ProcAttr{
 		Dir: "/", Files: []uintptr{in.Fd(), out.Fd(), out.Fd()},
 		Sys: &syscall.SysProcAttr{Setsid: true, Unshareflags: unix.CLONE_NEWNS}, // Go makes its mounts private
 	})
@@ -122,7 +122,7 @@ func Run() error {
 	}
 	k.other = func() bool {
 		netlink, err := os.ReadFile("/proc/net/netlink")
-		return err != nil || otherManager(string(netlink), port)
+		return err != nil || otherManager(string(netlink), port, isKeeper)
 	}
 	k.start(context.Background(), string(list))
 	if _, err := os.Stdout.WriteString(readyLine); err != nil {

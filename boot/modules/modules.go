@@ -3,7 +3,8 @@
 // /lib/modules/RELEASE/modules.{dep,alias,softdep,builtin,builtin.modinfo},
 // /proc/cmdline and modprobe.d(5)'s files for options and blacklists, and
 // /sys/bus/*/devices/*/modalias. It does what modprobe(8) does, without running
-// the commands of such files.
+// the commands of such files, and calls that where the kernel can't uncompress a
+// module.
 package modules
 
 import (
@@ -55,7 +56,7 @@ func newLoader(dir, proc, root string) (*Loader, error) {
 		cmdline:     settings,
 		coldplugged: make(chan struct{}),
 		sys:         "/sys",
-		insert:      finitModule,
+		insert:      insertModule,
 		listen:      listenUevents,
 	}, nil
 }
@@ -121,6 +122,9 @@ func (l *Loader) load(target *module) error {
 // It waits for no other module meanwhile, so that a circle cannot stall it.
 func (l *Loader) loadOne(m *module) error {
 	m.once.Do(func() {
+		if state, _ := os.ReadFile(path.Join(l.sys, "module", m.name, "initstate")); string(state) == "live\n" {
+			return // udev's work: not to be read and uncompressed once more
+		}
 		options := l.cmdline.options[m.name]
 		if m.name == "bonding" { // as systemd has it: by itself it makes a bond0
 			options = strings.TrimSpace("max_bonds=0 " + options)
@@ -153,7 +157,7 @@ func isCompressed(path string) bool { return !strings.HasSuffix(path, ".ko") }
 func hint(path string, err error) string {
 	switch {
 	case isCompressed(path) && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)):
-		return " (the kernel cannot uncompress it: put it into the image as a plain .ko)"
+		return " (the kernel cannot uncompress it: put it into the image as a plain .ko, or modprobe beside it)"
 	case errors.Is(err, unix.ENOEXEC):
 		return " (was it built for another kernel?)"
 	case errors.Is(err, unix.ENOENT):

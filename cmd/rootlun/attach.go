@@ -23,7 +23,7 @@ disk (LVM, LUKS). Then the initramfs mounts it, and calls rootlun handoff.
   root=$(rootlun attach) && mount -o ro "$root" /sysroot && rootlun handoff /sysroot
 
 The exit code is 0 when the disk is there, 1 when it can't be, 21 when nothing asks
-for iSCSI.
+for iSCSI, of which nothing is said.
 
 `
 
@@ -35,8 +35,8 @@ func runAttach(args []string, stdout, stderr io.Writer) int {
 	}
 	root, err := boot.Attach(context.Background(), boot.NewConsole(stderr, start), version)
 	switch {
-	case errors.Is(err, fw.ErrNothing):
-		return cmd.fail(stderr, exitNothing, err)
+	case errors.Is(err, fw.ErrNothing): // as at every boot of most machines: nothing to tell
+		return exitNothing
 	case err != nil:
 		boot.Explain(stderr, err, "the initramfs goes on without the disk")
 		return 1
@@ -81,7 +81,7 @@ func runHandoff(args []string, stdout, stderr io.Writer) int {
 	err := boot.HandOver(root)
 	switch {
 	case errors.Is(err, boot.ErrNotAttached):
-		return cmd.fail(stderr, exitNothing, err)
+		return exitNothing
 	case err != nil:
 		return cmd.fail(stderr, 1, err)
 	}

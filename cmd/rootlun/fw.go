@@ -3,9 +3,7 @@ package main
 import (
 	"errors"
 	"io"
-	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/rootlun/rootlun/fw"
 )
@@ -34,7 +32,7 @@ func runFirmware(args []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	s, err := in.sources()
-	s.FS, s.Cmdline, s.Credentials = firmwareOnly{s.FS}, new(string), ""
+	s = fw.FirmwareOnly(s)
 	switch {
 	case records && err != nil:
 		return cmd.fail(stderr, 1, err)
@@ -51,20 +49,3 @@ func runFirmware(args []string, stdout, stderr io.Writer) int {
 	plan, err := readPlan(s)
 	return v.print(plan, err, stdout, stderr)
 }
-
-// firmwareOnly hides what people configure.
-type firmwareOnly struct{ fs.FS }
-
-func (f firmwareOnly) Open(name string) (fs.File, error) {
-	for _, dir := range []string{"etc", "run", "proc/cmdline"} {
-		if name == dir || strings.HasPrefix(name, dir+"/") {
-			return noFiles{}.Open(name)
-		}
-	}
-	return f.FS.Open(name)
-}
-
-// ReadLink and Lstat are fs.ReadLinkFS.
-func (f firmwareOnly) ReadLink(name string) (string, error) { return fs.ReadLink(f.FS, name) }
-
-func (f firmwareOnly) Lstat(name string) (fs.FileInfo, error) { return fs.Lstat(f.FS, name) }

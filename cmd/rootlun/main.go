@@ -39,6 +39,7 @@ usage: rootlun COMMAND [OPTION…]; --help after a command tells more
   rootlun status    print how safe the root's sessions are in the booted system
   rootlun records   show this boot's node records to open-iscsi
   rootlun version   print the version
+Called as iscsistart it takes the options of open-iscsi's program of that name.
 `
 
 // verb is one command: it takes its arguments and returns the exit code.
@@ -75,6 +76,8 @@ func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 		return runShutdown(args[2:], stdout)
 	case pid == 1: // also of a busybox, which hides that it is called as /init
 		name = "init"
+	case name == "iscsistart":
+		return runISCSIStart(args, stdout, stderr)
 	default:
 		name = ""
 		if len(args) > 0 {
