@@ -36,7 +36,7 @@ func TestURoot(t *testing.T) {
 	image := filepath.Join(s.dir, "u-root.img")
 
 	t.Run("as-the-boot-program", func(t *testing.T) {
-		s := newScene(t)
+		s := newSystem(t)
 		const end = "guest/return-to-initramfs"
 		target := s.chapTarget(true, initramfs.File{Source: end, Destination: "/bin/return-to-initramfs"},
 			initramfs.File{Source: end, Destination: "/lib/systemd/systemd"}) // whatever that is
@@ -52,7 +52,7 @@ func TestURoot(t *testing.T) {
 		}
 	})
 	t.Run("as-a-command", func(t *testing.T) {
-		s := newScene(t)
+		s := newSystem(t)
 		target := s.chapTarget(true, initramfs.File{Source: s.Kernel, Destination: "/boot/vmlinuz"},
 			initramfs.File{Source: s.image, Destination: "/boot/initrd.img"})
 		port := s.tgt(target)
