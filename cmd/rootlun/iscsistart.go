@@ -335,10 +335,11 @@ func (i *iscsistart) logIn() (code int) {
 // errorNumber is open-iscsi's for what a login fails by.
 func errorNumber(err error) int {
 	_, auth := errors.AsType[*login.AuthError](err)
+	status, refused := errors.AsType[*login.StatusError](err)
 	switch {
 	case auth, errors.Is(err, login.ErrNoCredentials), errors.Is(err, login.ErrAuthFailed), errors.Is(err, login.ErrNotAuthorized):
 		return 24
-	case session.Retry(err) == session.Normally && !errors.Is(err, login.ErrTargetNotFound):
+	case session.Retry(err) == session.Normally && (!refused || status.Temporary()):
 		return 8
 	}
 	return 19

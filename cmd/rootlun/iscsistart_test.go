@@ -11,9 +11,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/rootlun/rootlun/fw"
 	"github.com/rootlun/rootlun/qemu-tests/cache"
+	"github.com/rootlun/rootlun/session"
+	"github.com/rootlun/rootlun/session/login"
 )
 
 // said is what a program says, and ends with.
@@ -199,6 +202,26 @@ func settings(p *fw.Plan) (text string) {
 		text += " " + s.String()
 	}
 	return text
+}
+
+func TestISCSIStartErrorNumber(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want int
+	}{
+		{&login.StatusError{Class: 2, Detail: 1}, 24},
+		{&login.StatusError{Class: 2, Detail: 2}, 24},
+		{&login.AuthError{}, 24},
+		{&login.StatusError{Class: 2, Detail: 3}, 19},
+		{&login.StatusError{Class: 2, Detail: 6}, 19},
+		{&login.ConfigError{}, 19},
+		{&login.StatusError{Class: 3, Detail: 1}, 8},
+		{unix.ECONNREFUSED, 8},
+	} {
+		if got := errorNumber(&session.OpError{Err: tt.err}); got != tt.want {
+			t.Errorf("%v: %d, want %d", tt.err, got, tt.want)
+		}
+	}
 }
 
 // FuzzGetopt: whatever the words are, each option and each value is of them, and
