@@ -3,10 +3,12 @@ package qemutests
 import (
 	"bytes"
 	_ "embed"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/rootlun/rootlun/qemu-tests/cache"
 )
@@ -58,7 +60,11 @@ func (b *builder) try(command string) (out []byte, err error) {
 	cmd.Stderr = &stderr
 	out, err = cmd.Output()
 	if testing.Verbose() || err != nil {
-		b.s.t.Logf("%s\n%s%s", command, tail(string(out), 30), tail(stderr.String(), 30))
+		text := tail(string(out), 30)
+		if !utf8.Valid(out) { // a file that get copies
+			text = fmt.Sprintf("(%d bytes)\n", len(out))
+		}
+		b.s.t.Logf("%s\n%s%s", command, text, tail(stderr.String(), 30))
 	}
 	return out, err
 }

@@ -17,7 +17,7 @@ import (
 func newSystem(t *testing.T) *scene {
 	t.Helper()
 	wholeSystems(t)
-	return newScene(t)
+	return makeScene(t)
 }
 
 // wholeSystems skips a test of what takes minutes, unless it is asked for.

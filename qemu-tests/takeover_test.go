@@ -53,11 +53,13 @@ func TestTakeover(t *testing.T) {
 		end     string // the machine's last line
 		records string // where that system has them
 		lasts   bool   // the system's own records last
+		tools   string // the builder whose initramfs-tools make the image; none: rootlun's own is booted
 	}{
-		{"written", "debian12-open-iscsi", "rw", "", "", "reboot: Power down", "/etc/iscsi/nodes", true},
-		{"written later", "debian12-open-iscsi", "ro", "LABEL=rootlun-root / ext4 defaults 0 0\n", "rootlun.end=reboot", "reboot: Restarting system", "/etc/iscsi/nodes", true},
-		{"never written", "debian12-open-iscsi", "ro", "", "rootlun.end=halt", "reboot: System halted", "/etc/iscsi/nodes", false},
-		{"Debian 13", "debian13-open-iscsi", "ro", "LABEL=rootlun-root / ext4 defaults 0 0\n", "", "reboot: Power down", "/var/lib/iscsi/nodes", true},
+		{"written", "debian12-open-iscsi", "rw", "", "", "reboot: Power down", "/etc/iscsi/nodes", true, ""},
+		{"initramfs-tools", "debian12-open-iscsi", "rw", "", "", "reboot: Power down", "/etc/iscsi/nodes", true, "debian12-builder"},
+		{"written later", "debian12-open-iscsi", "ro", "LABEL=rootlun-root / ext4 defaults 0 0\n", "rootlun.end=reboot", "reboot: Restarting system", "/etc/iscsi/nodes", true, ""},
+		{"never written", "debian12-open-iscsi", "ro", "", "rootlun.end=halt", "reboot: System halted", "/etc/iscsi/nodes", false, ""},
+		{"Debian 13", "debian13-open-iscsi", "ro", "LABEL=rootlun-root / ext4 defaults 0 0\n", "", "reboot: Power down", "/var/lib/iscsi/nodes", true, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newSystem(t)
@@ -78,6 +80,9 @@ func TestTakeover(t *testing.T) {
 			s.dnsmasq(far, "--interface=net0", dhcpRange)
 			m := s.wired(s.cable(far.Segments[0], nil), "ip=dhcp", "root=LABEL="+RootLabel, row.mode, "systemd.show_status=1", row.more,
 				"rd.iscsi.initiator="+initiatorName, fmt.Sprintf("netroot=iscsi:%s:%s:%s:%s@10.7.0.1:::1:%s", user, secret, userIn, secretIn, targetName))
+			if row.tools != "" {
+				m.Kernel, m.Initrd = s.initramfsTools(row.tools, "")
+			}
 			r, err := s.Start(s.ctx, m)
 			if err != nil {
 				t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 // boots what that makes.
 func TestURoot(t *testing.T) {
 	s := newSystem(t)
+	s.extend(2 * limit) // there may be all of u-root to fetch and compile
 	blocks := shellBlocks(t, filepath.Join(s.Repo, "initramfs/u-root/README.md"))
 	if len(blocks) != 3 {
 		t.Fatalf("%d blocks of commands; want how it is built, with which modules, and what it runs", len(blocks))
@@ -36,7 +37,7 @@ func TestURoot(t *testing.T) {
 	image := filepath.Join(s.dir, "u-root.img")
 
 	t.Run("as-the-boot-program", func(t *testing.T) {
-		s := newScene(t)
+		s := newSystem(t)
 		const end = "guest/return-to-initramfs"
 		target := s.chapTarget(true, initramfs.File{Source: end, Destination: "/bin/return-to-initramfs"},
 			initramfs.File{Source: end, Destination: "/lib/systemd/systemd"}) // whatever that is
@@ -52,7 +53,7 @@ func TestURoot(t *testing.T) {
 		}
 	})
 	t.Run("as-a-command", func(t *testing.T) {
-		s := newScene(t)
+		s := newSystem(t)
 		target := s.chapTarget(true, initramfs.File{Source: s.Kernel, Destination: "/boot/vmlinuz"},
 			initramfs.File{Source: s.image, Destination: "/boot/initrd.img"})
 		port := s.tgt(target)
