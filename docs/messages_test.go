@@ -30,12 +30,17 @@ func TestMessages(t *testing.T) {
 	var all, must []string
 	for _, folder := range []string{"boot", "session", "fw", "ibft", "initramfs", "cmd"} {
 		err := filepath.WalkDir("../"+folder, func(file string, d fs.DirEntry, err error) error {
-			if err != nil || filepath.Ext(file) != ".go" || strings.HasSuffix(file, "_test.go") {
-				return err
+			switch ext := filepath.Ext(file); {
+			case err != nil || d.IsDir() || strings.HasSuffix(file, "_test.go"):
+			case ext == ".go":
+				texts, important := messages(t, file)
+				all, must = append(all, texts...), append(must, important...)
+			case folder == "initramfs" && ext != ".md": // a script
+				var text []byte
+				text, err = os.ReadFile(file)
+				all = append(all, string(text))
 			}
-			texts, important := messages(t, file)
-			all, must = append(all, texts...), append(must, important...)
-			return nil
+			return err
 		})
 		if err != nil {
 			t.Fatal(err)
