@@ -59,7 +59,7 @@ func TestDracut(t *testing.T) {
 	target := s.target(rel)
 	port := s.tgt(target)
 	m := s.dracut(s.builder(os.Getenv("TRYBUILDER")), os.Getenv("TRYOPTS"))
-	m.Cmdline = strings.Fields(strings.NewReplacer("NETROOT", netroot("", port, target), "INAME", iname).Replace(os.Getenv("TRYCMD")))
+	m.Cmdline = strings.Fields(strings.NewReplacer("root=NETROOT", "root"+strings.TrimPrefix(netroot("", port, target), "netroot"), "NETROOT", netroot("", port, target), "INAME", iname).Replace(os.Getenv("TRYCMD")))
 	if os.Getenv("TRYIBFT") != "" {
 		m.ACPI = s.acpi(FirmwareTable(initiatorName, port, target))
 	}

@@ -9,8 +9,9 @@
 check() {
     require_binaries rootlun || return 1
     require_kernel_modules iscsi_tcp || return 1
-    if [[ $hostonly || $mount_needs ]] && ! rootlun-initramfs host > /dev/null; then
-        [[ " $dracutmodules $add_dracutmodules $force_add_dracutmodules " == *\ rootlun\ * ]] || return 255
+    if [[ $hostonly || $mount_needs ]]; then
+        rootlun-initramfs host &> /dev/null
+        [[ $? -ne 21 || " $dracutmodules $add_dracutmodules $force_add_dracutmodules " == *\ rootlun\ * ]] || return 255
     fi
     # Where someone insists on iscsi, or it is in already, parse-rootlun.sh keeps it idle.
     [[ " $dracutmodules $force_add_dracutmodules " == *\ iscsi\ * ]] || omit_dracutmodules+=" iscsi "
@@ -42,9 +43,7 @@ install() {
         inst_multiple -H -o /etc/iscsi/initiatorname.iscsi /etc/iscsi/iscsi.initramfs
     fi
     if [[ $hostonly_cmdline == yes ]]; then
-        mkdir -p "$initdir/etc/rootlun"
-        rootlun-initramfs host --credentials "$initdir/etc/rootlun/credentials" > "$initdir/etc/cmdline.d/90rootlun.conf" \
-            || rm -f "$initdir/etc/cmdline.d/90rootlun.conf"
+        rootlun-initramfs host --credentials "$initdir/etc/rootlun/credentials" > "$initdir/etc/cmdline.d/90rootlun.conf"
     fi
     inst_hook cmdline 89 "$moddir/parse-rootlun.sh"
     if ! dracut_module_included systemd; then
