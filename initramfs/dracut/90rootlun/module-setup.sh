@@ -51,6 +51,7 @@ install() {
         inst_hook pre-pivot 10 "$moddir/handoff-rootlun.sh"
         return
     fi
+    inst_hook emergency 90 "$moddir/emergency-rootlun.sh"
     inst_multiple "$systemdsystemunitdir"/rootlun-{attach,handoff}.service
     ln_r "$(find_binary rootlun)" "$systemdutildir/system-generators/rootlun-generator"
     # Another's network manager waits until it is known whose the NICs are.
