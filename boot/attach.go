@@ -54,7 +54,7 @@ func Attach(ctx context.Context, c *Console, version string) (root string, err e
 	if err != nil && plan.Failure.Fallback != "" {
 		sayFallback(c, plan, err)
 		writeFallback(c, version, plan, &Path{Root: plan.Failure.Fallback}, "", err)
-		return plan.Failure.Fallback, nil
+		return plan.Failure.Fallback, linkRoot(plan.Failure.Fallback)
 	} else if err != nil {
 		return "", err
 	}
@@ -69,7 +69,7 @@ func Attach(ctx context.Context, c *Console, version string) (root string, err e
 	}
 	c.Step("handoff", "the initramfs mounts %s", root)
 	tellNext(ctx, c, version, plan, path, all, ways, "", exists(os.DirFS("/run"), "systemd/system"))
-	return root, nil
+	return root, linkRoot(root)
 }
 
 // runPrograms lets programs run from a folder on which something is mounted, and

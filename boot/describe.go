@@ -192,7 +192,15 @@ func stateNIC(r *network.Result) handoff.NIC {
 	if r == nil {
 		return handoff.NIC{}
 	}
-	n := handoff.NIC{Name: r.Name, MAC: r.MAC.String(), Driver: r.Driver, MTU: r.MTU, Address: r.Address, DNS: r.DNS}
+	n := handoff.NIC{Name: r.Name, MAC: r.MAC.String(), Driver: r.Driver, MTU: r.MTU, Address: r.Address, DNS: r.DNS, How: "none"}
+	switch {
+	case r.DHCP:
+		n.How = "dhcp"
+	case r.RA:
+		n.How = "auto6"
+	case r.Lease6 != nil:
+		n.How = "dhcp6"
+	}
 	if r.Gateway.IsValid() {
 		n.Gateway = r.Gateway.String()
 	} else if r.Gateway6.IsValid() {

@@ -5,8 +5,9 @@ import (
 	"io"
 	"io/fs"
 	"net/netip"
-	"slices"
 	"strings"
+
+	"github.com/rootlun/rootlun/fw/stable"
 )
 
 const cmdlinePlace = "kernel command line"
@@ -40,6 +41,7 @@ type command struct {
 	credentials string // rd.rootlun.credentials
 	root        Root
 	rootTarget  *portal // root=iscsi:…
+	otherRoot   bool    // root= was not understood
 	dhcpRoot    string  // the word that lets DHCP name the target: root=dhcp or =dhcp6, netroot=dhcp or =dhcp6, netroot=iscsi, root=iscsi
 	params      []Param
 	retries     string // rd.iscsi.login_retry_max
@@ -67,18 +69,28 @@ type word struct {
 	given bool // there was a '='
 }
 
-// readCmdline reads proc/cmdline, and Debian's file below it. What is not there
-// says nothing.
+// readCmdline reads proc/cmdline, behind what dracut has put into an initramfs,
+// and Debian's file below them. What is not there says nothing.
 func readCmdline(s *Sources) *command {
-	var c *command
+	c := &command{root: Root{ReadOnly: true}}
 	if s.Cmdline != nil {
-		c = parseCmdline(*s.Cmdline)
+		c.parse(*s.Cmdline, cmdlinePlace)
 	} else {
-		text, err := readSmall(s.FS, "proc/cmdline", 64<<10)
-		c = parseCmdline(string(text))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			c.fail(mistake(cmdlinePlace, "", "", err))
+		for _, name := range append(imageFiles(s.FS), "proc/cmdline") {
+			place := "/" + name
+			if name == "proc/cmdline" {
+				place = cmdlinePlace
+			}
+			text, err := readSmall(s.FS, name, 64<<10)
+			c.parse(string(text), place)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				c.fail(mistake(place, "", "", err))
+			}
 		}
+	}
+	c.place = cmdlinePlace
+	if c.chap.From = "rd.iscsi.username="; c.chap.Password != "" {
+		c.chap.From = "rd.iscsi.password="
 	}
 	c.below(readInitramfsFile(s.FS))
 	c.finishTargets()
@@ -86,16 +98,45 @@ func readCmdline(s *Sources) *command {
 	return c
 }
 
-// parseCmdline understands a whole command line. What it does not is in the
-// report; words of other programs are passed over.
-func parseCmdline(text string) *command {
-	c := &command{report: report{place: cmdlinePlace}, root: Root{ReadOnly: true}}
+// imageFiles are the files by which dracut gives an initramfs a command line of
+// its own; the kernel's comes last (dracut.cmdline(7), dracut-lib.sh's getcmdline).
+// On an installed system they are no business of a boot.
+func imageFiles(fsys fs.FS) []string {
+	if !Initramfs(fsys) {
+		return nil
+	}
+	var names []string
+	entries, _ := stable.ReadDir(fsys, "etc/cmdline.d")
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".conf") {
+			names = append(names, "etc/cmdline.d/"+e.Name())
+		}
+	}
+	return append(names, "etc/cmdline")
+}
+
+// Initramfs reports whether these are the files of an initramfs.
+func Initramfs(fsys fs.FS) bool {
+	for _, name := range []string{"etc/initrd-release", "usr/lib/initrd-release"} {
+		if _, err := fs.Stat(fsys, name); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// parse understands a whole command line, or a file of that form. What it does
+// not is in the report; words of other programs are passed over.
+func (c *command) parse(text, place string) {
+	c.place = place
 	table := parameters()
+	secret := false
 	for _, w := range split(text) {
 		p, ours := lookup(table, w.name)
 		var e *Error
 		switch {
 		case p != nil:
+			secret = secret || p.hide != nil && p.hide(w.value) != w.value
 			if err := p.set(c, w); err != nil {
 				e = mistake(c.place, redact(p, w), p.form, err)
 			}
@@ -109,24 +150,12 @@ func parseCmdline(text string) *command {
 			c.fail(e)
 		}
 	}
-	c.noteSecrets()
-	return c
-}
-
-const secretShows = cmdlinePlace + ": a secret stands in it, for every user of the booted system to read in /proc/cmdline; a credential file keeps it: rd.rootlun.credentials=FILE"
-
-// noteSecrets says where CHAP is from, and warns of secrets that show.
-func (c *command) noteSecrets() {
-	if c.chap.From = "rd.iscsi.username="; c.chap.Password != "" {
-		c.chap.From = "rd.iscsi.password="
-	}
-	secret := c.chap.Password != "" || c.chap.PasswordIn != "" || c.rootTarget != nil && c.rootTarget.CHAP != nil ||
-		slices.ContainsFunc(c.targets, func(t *portal) bool { return t.CHAP != nil }) ||
-		slices.ContainsFunc(c.params, func(p Param) bool { return strings.Contains(p.Name, "password") })
-	if secret {
+	if secret && place == cmdlinePlace {
 		c.warn(secretShows)
 	}
 }
+
+const secretShows = cmdlinePlace + ": a secret stands in it, for every user of the booted system to read in /proc/cmdline; a credential file keeps it: rd.rootlun.credentials=FILE"
 
 // split takes a command line apart as the kernel does (lib/cmdline.c,
 // next_arg; kernel/params.c, parse_args): double quotes keep blanks together,

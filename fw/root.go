@@ -6,9 +6,24 @@ import (
 	"strings"
 )
 
+// RootWords is what the kernel command line says of the root, which is known
+// before any firmware can be asked.
+type RootWords struct {
+	Root
+	Fallback string // as Failure.Fallback
+	Asks     bool   // the command line itself asks for iSCSI
+	Other    bool   // root= names what is neither a device's nor iSCSI's: another program's
+}
+
+// ReadRoot reads the command line alone. What is wrong with it is for Read to say.
+func ReadRoot(s Sources) RootWords {
+	c := readCmdline(&s)
+	return RootWords{c.root, c.failure.Fallback, c.asks || c.dhcpRoot != "", c.otherRoot}
+}
+
 // setRoot reads root=. Nothing of it is looked up here.
 func setRoot(c *command, w word) error {
-	c.root.Device, c.rootTarget = "", nil // the last root= wins
+	c.root.Device, c.rootTarget, c.otherRoot = "", nil, false // the last root= wins
 	if strings.HasPrefix(c.dhcpRoot, "root=") {
 		c.dhcpRoot = ""
 	}
@@ -34,7 +49,7 @@ func setRoot(c *command, w word) error {
 		return nil
 	}
 	device, err := rootDevice(value)
-	c.root.Device = device
+	c.root.Device, c.otherRoot = device, err != nil
 	return err
 }
 

@@ -39,7 +39,8 @@ type NIC struct {
 	Address []netip.Prefix `json:"address"`
 	Gateway string         `json:"gateway"`
 	DNS     []netip.Addr   `json:"dns"`
-	DHCP    string         `json:"dhcp_server"` // empty: static
+	How     string         `json:"how"`         // as ip= has it: dhcp, dhcp6, auto6, none
+	DHCP    string         `json:"dhcp_server"` // empty: not known
 	Lease   int            `json:"lease_seconds"`
 	From    string         `json:"from"`
 }

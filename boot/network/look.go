@@ -79,3 +79,28 @@ func Wired(ctx context.Context, p Progress) (names []string, err error) {
 	}
 	return names, err
 }
+
+// Address is one of a NIC's.
+type Address struct {
+	netip.Prefix
+	Dynamic bool // it ends, unless somebody renews it
+}
+
+// Addresses returns those of a NIC that are valid beyond its link.
+func Addresses(nic string) (list []Address, err error) {
+	links, err := listLinks()
+	if err != nil {
+		return nil, err
+	}
+	l := linkNamed(links, nic)
+	if l == nil {
+		return nil, failed(nic, nil, "is not there")
+	}
+	all, err := allAddresses(unix.AF_UNSPEC, l.index)
+	for _, a := range all {
+		if a.scope < unix.RT_SCOPE_LINK {
+			list = append(list, Address{a.Prefix, a.flags&unix.IFA_F_PERMANENT == 0})
+		}
+	}
+	return list, err
+}

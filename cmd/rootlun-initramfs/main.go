@@ -23,6 +23,7 @@ import (
 )
 
 const usage = `Usage: rootlun-initramfs --output FILE --modules /lib/modules/VERSION [OPTION]…
+       rootlun-initramfs host [--credentials FILE]   (--help tells more)
 
 Builds an initramfs that boots from an iSCSI disk. The same input gives the
 same bytes.
@@ -63,6 +64,9 @@ func main() {
 // run returns the exit code: 0, 1 when the image could not be built, 2 for
 // arguments that are wrong.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "host" {
+		return runHost(args[1:], stdout, stderr)
+	}
 	opts, err := parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):

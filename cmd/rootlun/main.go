@@ -72,6 +72,8 @@ func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 	name, args := path.Base(argv[0]), argv[1:]
 	switch {
 	case name == "init": // the kernel's arguments are for the real init
+	case name == "rootlun-generator" && len(args) == 3:
+		return runGenerator(args, stderr)
 	case pid == 1 && len(args) > 1 && args[0] == "shutdown": // handoff.Install's script, by its name and arguments
 		return runShutdown(args[2:], stdout)
 	case pid == 1: // also of a busybox, which hides that it is called as /init
@@ -93,6 +95,16 @@ func dispatch(argv []string, pid int, stdout, stderr io.Writer) int {
 		return 2
 	}
 	return run(args, stdout, stderr)
+}
+
+// runGenerator is rootlun as one of systemd's generators: its three folders are
+// all that it is given.
+func runGenerator(dirs []string, stderr io.Writer) int {
+	if err := boot.Generate(os.DirFS("/"), dirs[0], dirs[1], dirs[2]); err != nil {
+		fmt.Fprintf(stderr, "rootlun-generator: %v\n", err)
+		return 1
+	}
+	return 0
 }
 
 const versionUsage = `usage: rootlun version
