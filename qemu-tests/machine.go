@@ -33,7 +33,8 @@ type Machine struct {
 	Disks   []string // raw images of virtio disks, which the machine may write
 	More    []string // more arguments of QEMU
 	Agent   bool     // a system's rootlun-agent takes the report's place: see Running.Agent
-	Stdin   *os.File // a terminal for its console
+	Reboot  bool     // a reboot starts it anew, and does not end it
+	Stdin   *os.File // a terminal for its console, or a pipe with what is typed there
 	Copy    io.Writer
 }
 
@@ -67,7 +68,7 @@ var boards = map[string]struct {
 }
 
 // Start starts a machine. It is killed when ctx ends; a machine that reboots
-// ends as one that powers off.
+// ends as one that powers off, unless Reboot is set.
 func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 	log, err := os.Create(filepath.Join(m.Dir, "console.log"))
 	if err != nil {
@@ -75,8 +76,11 @@ func (lab *Lab) Start(ctx context.Context, m Machine) (*Running, error) {
 	}
 	board := boards[lab.Arch]
 	args := append(strings.Fields(board.machine),
-		"-accel", lab.Accel, "-m", "768", "-display", "none", "-no-reboot", "-nodefaults",
+		"-accel", lab.Accel, "-m", "768", "-display", "none", "-nodefaults",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console")
+	if !m.Reboot {
+		args = append(args, "-no-reboot")
+	}
 	nic := cmp.Or(m.NIC, "virtio-net-pci") + ",netdev=net,mac=" + GuestMAC
 	switch {
 	case m.UEFI != "":
@@ -212,22 +216,7 @@ func (r *Running) Kill() {
 // WaitFor waits until the console has shown text. It fails when ctx or the
 // machine ends before.
 func (r *Running) WaitFor(ctx context.Context, text string) error {
-	for {
-		seen, changed := r.Console.has(text)
-		if seen {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-r.done:
-			if seen, _ := r.Console.has(text); seen {
-				return nil
-			}
-			return fmt.Errorf("the machine ended before its console showed %q", text)
-		case <-ctx.Done():
-			return fmt.Errorf("the console did not show %q: %w", text, ctx.Err())
-		}
-	}
+	return r.Console.wait(ctx, r.done, text)
 }
 
 // Report returns what the root's init wrote. It is complete once the machine
@@ -245,6 +234,7 @@ type Console struct {
 	out     io.Writer
 	mu      sync.Mutex
 	text    bytes.Buffer
+	old     int           // so much of text is not waited for any more
 	changed chan struct{} // closed and replaced at each write
 }
 
@@ -282,8 +272,35 @@ func (c *Console) next() <-chan struct{} {
 	return c.changed
 }
 
+// Again makes what was printed so far count no more for a wait.
+func (c *Console) Again() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.old = c.text.Len()
+}
+
 func (c *Console) has(text string) (bool, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return bytes.Contains(c.text.Bytes(), []byte(text)), c.changed
+	return bytes.Contains(c.text.Bytes()[c.old:], []byte(text)), c.changed
+}
+
+// wait waits for text, until what prints is done.
+func (c *Console) wait(ctx context.Context, done <-chan struct{}, text string) error {
+	for {
+		seen, changed := c.has(text)
+		if seen {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-done:
+			if seen, _ := c.has(text); seen {
+				return nil
+			}
+			return fmt.Errorf("it ended before its console showed %q", text)
+		case <-ctx.Done():
+			return fmt.Errorf("the console did not show %q: %w", text, ctx.Err())
+		}
+	}
 }
