@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/rootlun/rootlun/qemu-tests/cache"
 )
@@ -58,7 +59,11 @@ func (b *builder) try(command string) (out []byte, err error) {
 	cmd.Stderr = &stderr
 	out, err = cmd.Output()
 	if testing.Verbose() || err != nil {
-		b.s.t.Logf("%s\n%s%s", command, tail(string(out), 30), tail(stderr.String(), 30))
+		text := string(out)
+		if !utf8.Valid(out) {
+			text = "(a file)\n"
+		}
+		b.s.t.Logf("%s\n%s%s", command, tail(text, 30), tail(stderr.String(), 30))
 	}
 	return out, err
 }
