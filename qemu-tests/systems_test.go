@@ -82,42 +82,51 @@ func TestNetworkManagers(t *testing.T) {
 			s := newSystem(t)
 			m := s.systemMachine(row.system, row.network)
 			m.Cmdline = append(m.Cmdline, strings.Fields(row.more)...)
-			report, console := s.boot(m)
-			t.Cleanup(func() {
-				if t.Failed() || testing.Verbose() {
-					for _, name := range slices.Sorted(maps.Keys(report)) {
-						t.Logf("%s\n%s", name, report[name])
-					}
-				}
-			})
-			for _, what := range []string{"tcp", "address", "carrier"} {
-				early, late := report["early "+what], report["late "+what]
-				if early == "" || early != late {
-					t.Errorf("%s before the network manager:\n%safter it:\n%s", what, early, late)
-				}
-			}
-			if tcp := strings.TrimPrefix(report.Text("late tcp"), "["); !strings.HasPrefix(tcp, row.address) {
-				t.Errorf("the root's connection is not from %s: %s", row.address, tcp)
-			}
-			for name := range strings.FieldsSeq(row.interfaces) {
-				if !managed(report, row.system, name) {
-					t.Errorf("the network manager does not have %s", name)
-				}
-			}
-			if state := report.Text("$ systemctl is-system-running"); state != "running" {
-				t.Errorf("the system is %q:\n%s", state, report["$ systemctl --failed --no-legend --plain"])
-			}
-			if errors := report["$ dmesg --level=err,crit,alert,emerg"]; strings.Contains(errors, "I/O error") || strings.Contains(errors, "EXT4-fs error") {
-				t.Error(errors)
-			}
 			end := "reboot: Power down"
 			if strings.Contains(row.more, "end=reboot") {
 				end = "reboot: Restarting system"
 			}
-			if !strings.Contains(console, end) {
-				t.Errorf("the machine did not end by %q; the last lines of its console:\n%s", end, tail(console, 20))
-			}
+			s.checkSystem(m, row.system, row.address, row.interfaces, end)
 		})
+	}
+}
+
+// checkSystem boots a system, and asserts that the root's connection, which comes
+// from that address, is as it was when the network manager came, that this has those
+// interfaces as its own, and that the console shows how the machine ended.
+func (s *scene) checkSystem(m Machine, system, address, interfaces, end string) {
+	s.t.Helper()
+	t := s.t
+	report, console := s.boot(m)
+	t.Cleanup(func() {
+		if t.Failed() || testing.Verbose() {
+			for _, name := range slices.Sorted(maps.Keys(report)) {
+				t.Logf("%s\n%s", name, report[name])
+			}
+		}
+	})
+	for _, what := range []string{"tcp", "address", "carrier"} {
+		early, late := report["early "+what], report["late "+what]
+		if early == "" || early != late {
+			t.Errorf("%s before the network manager:\n%safter it:\n%s", what, early, late)
+		}
+	}
+	if tcp := strings.TrimPrefix(report.Text("late tcp"), "["); !strings.HasPrefix(tcp, address) {
+		t.Errorf("the root's connection is not from %s: %s", address, tcp)
+	}
+	for name := range strings.FieldsSeq(interfaces) {
+		if !managed(report, system, name) {
+			t.Errorf("the network manager does not have %s", name)
+		}
+	}
+	if state := report.Text("$ systemctl is-system-running"); state != "running" {
+		t.Errorf("the system is %q:\n%s", state, report["$ systemctl --failed --no-legend --plain"])
+	}
+	if errors := report["$ dmesg --level=err,crit,alert,emerg"]; strings.Contains(errors, "I/O error") || strings.Contains(errors, "EXT4-fs error") {
+		t.Error(errors)
+	}
+	if !strings.Contains(console, end) {
+		t.Errorf("the machine did not end by %q; the last lines of its console:\n%s", end, tail(console, 20))
 	}
 }
 
