@@ -2,7 +2,8 @@
 // after round in turn, and prints the medians and their ratios:
 //
 //   - boot: from the start of /init to the root's own init, against an image of
-//     Debian's initramfs-tools with open-iscsi;
+//     Debian's initramfs-tools with open-iscsi; by rootlun's image, and by that
+//     image with rootlun's scripts;
 //   - network: from a NIC that is down, and from one that is up, to its address by
 //     DHCP (in `rootlun network`, once the plan is read), against klibc's
 //     ipconfig, whose first request of a NIC that was down is lost; the former
@@ -19,6 +20,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -101,7 +103,7 @@ func prepared(ctx context.Context, peerOnly bool, measure func(lab *qemutests.La
 
 func bench(ctx context.Context, lab *qemutests.Lab, dir, own string, rounds int) error {
 	peerOnly := own == ""
-	boot, err := measureBoots(ctx, lab, dir, own, rounds)
+	boot, tools, err := measureBoots(ctx, lab, dir, own, rounds)
 	if err != nil {
 		return fmt.Errorf("boot: %w", err)
 	}
@@ -127,6 +129,7 @@ func bench(ctx context.Context, lab *qemutests.Lab, dir, own string, rounds int)
 	fmt.Printf("%-44s %9s %9s %7s %7s\n", "", "rootlun", "peer", "ratio", "budget")
 	err = errors.Join(
 		compare("/init to the root's init; initramfs-tools", boot, peerOnly, budget),
+		compare("the same, inside initramfs-tools; open-iscsi", tools, peerOnly, 1),
 		compare("link to address by DHCP; klibc's ipconfig", down, peerOnly, budget),
 		compareRest(down, carrier, up, peerOnly),
 		compare("the same, when its link is up already", up, peerOnly, upBudget),
@@ -200,38 +203,75 @@ func median(values []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// measureBoots boots the same root from the same target by each image.
-func measureBoots(ctx context.Context, lab *qemutests.Lab, dir, own string, rounds int) (s sample, err error) {
+// measureBoots boots the same root from the same target by each image: rootlun's
+// and the peer's, and the peer's with rootlun's scripts and as it is.
+func measureBoots(ctx context.Context, lab *qemutests.Lab, dir, own string, rounds int) (s, tools sample, err error) {
 	root, err := lab.MakeRoot(ctx, dir, "bench")
 	if err != nil {
-		return s, err
+		return s, tools, err
 	}
 	disk := qemutests.Target{Name: target, Image: root, LUN: 1}
 	tgt, err := qemutests.StartTGT(ctx, dir, disk)
 	if err != nil {
-		return s, err
+		return s, tools, err
 	}
 	defer tgt.Close()
 	common := []string{"ip=dhcp", "root=LABEL=" + qemutests.RootLabel, "ro"}
+	ours := append(common[:len(common):len(common)], fmt.Sprintf("netroot=iscsi:%s::%d:%d:%s", qemutests.HostAddress, tgt.Port, disk.LUN, target),
+		"rd.iscsi.initiator="+initiator, "rd.emergency=poweroff")
+	inside := ""
+	if own != "" {
+		if inside, err = toolsImage(lab, dir); err != nil {
+			return s, tools, err
+		}
+	}
 	for round := range rounds {
 		if own != "" {
-			netroot := fmt.Sprintf("netroot=iscsi:%s::%d:%d:%s", qemutests.HostAddress, tgt.Port, disk.LUN, target)
-			ms, err := boot(ctx, lab, dir, own, append(common, netroot, "rd.iscsi.initiator="+initiator, "rd.emergency=poweroff"))
+			ms, err := boot(ctx, lab, dir, own, ours)
 			if err != nil {
-				return s, fmt.Errorf("rootlun: %w", err)
+				return s, tools, fmt.Errorf("rootlun: %w", err)
 			}
 			s.own = append(s.own, ms)
+			if ms, err = boot(ctx, lab, dir, inside, ours); err != nil {
+				return s, tools, fmt.Errorf("rootlun in initramfs-tools: %w", err)
+			}
+			tools.own = append(tools.own, ms)
 		}
 		ms, err := boot(ctx, lab, dir, filepath.Join(lab.Peer, "initrd"), append(common,
 			"iscsi_initiator="+initiator, "iscsi_target_name="+target, "iscsi_target_ip="+qemutests.HostAddress,
 			fmt.Sprintf("iscsi_target_port=%d", tgt.Port), "iscsi_target_group=1"))
 		if err != nil {
-			return s, fmt.Errorf("initramfs-tools: %w", err)
+			return s, tools, fmt.Errorf("initramfs-tools: %w", err)
 		}
 		s.peer = append(s.peer, ms)
-		fmt.Printf("boot, round %d: rootlun %s, initramfs-tools %.0f ms\n", round+1, last(s.own), ms)
+		fmt.Printf("boot, round %d: rootlun %s, inside initramfs-tools %s, initramfs-tools %.0f ms\n", round+1, last(s.own), last(tools.own), ms)
 	}
-	return s, nil
+	tools.peer = s.peer
+	return s, tools, nil
+}
+
+// toolsImage is the peer's image with rootlun and its scripts, as initramfs-tools
+// would have put them in.
+func toolsImage(lab *qemutests.Lab, dir string) (image string, err error) {
+	files := []initramfs.File{{Source: filepath.Join(dir, "rootlun"), Destination: "/usr/sbin/rootlun"}}
+	for _, name := range []string{"init-premount", "local-bottom"} {
+		order, folder := filepath.Join(dir, name), "/scripts/"+name
+		if err := os.WriteFile(order, []byte(folder+"/rootlun\n[ -e /conf/param.conf ] && . /conf/param.conf\n"), 0o644); err != nil {
+			return "", err
+		}
+		files = append(files, initramfs.File{Source: order, Destination: folder + "/ORDER"},
+			initramfs.File{Source: filepath.Join(lab.Repo, "initramfs/initramfs-tools", name), Destination: folder + "/rootlun"})
+	}
+	peer, err := os.ReadFile(filepath.Join(lab.Peer, "initrd"))
+	if err != nil {
+		return "", err
+	}
+	both := bytes.NewBuffer(peer)
+	if err := initramfs.Build(both, initramfs.Config{Files: files, Compress: "zstd"}); err != nil {
+		return "", err
+	}
+	image = filepath.Join(dir, "tools-initrd")
+	return image, os.WriteFile(image, both.Bytes(), 0o600)
 }
 
 func last(values []float64) string {
