@@ -57,7 +57,7 @@ func TestAttachElsewhere(t *testing.T) {
 		"fallback": {words: []string{static, iname, "rd.rootlun.timeout=3", "netroot=iscsi:" + HostAddress + "::1:1:" + targetName, "rd.rootlun.fallback=local:LABEL=rescue"},
 			shows: []string{"LABEL=rescue of this machine is booted INSTEAD", "attach: 0 LABEL=rescue\r", "state.json"}},
 		"failure": {words: []string{static, iname, "rd.rootlun.timeout=3", "netroot=iscsi:" + HostAddress + "::1:1:" + targetName},
-			shows: []string{"failed:   reach the root's disk", "next:     the initramfs goes on without the disk", "attach: 1 \r"}},
+			shows: []string{"failed:   reach the root's disk", "next:     what this initramfs does without its root", "attach: 1 \r"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)

@@ -38,7 +38,7 @@ func runAttach(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, fw.ErrNothing): // as at every boot of most machines: nothing to tell
 		return exitNothing
 	case err != nil:
-		boot.Explain(stderr, err, "the initramfs goes on without the disk")
+		boot.Explain(stderr, err, "what this initramfs does without its root")
 		return 1
 	}
 	fmt.Fprintln(stdout, root)
