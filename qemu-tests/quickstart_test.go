@@ -89,7 +89,7 @@ func (s *scene) block(document, language string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	m := regexp.MustCompile("(?s)```"+language+"[^\n]*\n(.*?)```\n").FindSubmatch(text)
+	m := regexp.MustCompile("(?s)```" + language + "[^\n]*\n(.*?)```\n").FindSubmatch(text)
 	if m == nil {
 		s.t.Fatalf("%s has no block of %s", document, language)
 	}
