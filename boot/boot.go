@@ -96,8 +96,9 @@ func findTable(c *Console, load func(module string) error) {
 func readPlan(c *Console, from fw.Sources, load func(module string) error, settled <-chan struct{}) (*fw.Plan, error) {
 	findTable(c, load)
 	plan, err := fw.Read(from)
-	if err != nil && len(plan.Targets) == 0 && settled != nil {
-		// What an offload adapter is set to is seen when its driver is there.
+	if err != nil && (len(plan.Targets) == 0 || plan.Initiator.Name == "") && settled != nil {
+		// What an offload adapter is set to is seen when its driver is there, and so
+		// is the MAC that stands for us where the machine has no UUID.
 		select {
 		case <-settled:
 		case <-timer.After(adapterTimeout):

@@ -1,6 +1,9 @@
 package qemutests
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestARM64 boots Debian's kernel for arm64, and an image for it: by a device
 // tree, with the target on the command line, and by UEFI, whose ACPI has an iBFT.
@@ -21,12 +24,19 @@ func TestARM64(t *testing.T) {
 			target := s.target()
 			port := s.tgt(target)
 			report, console := s.boot(boot(s, port, target))
+			const ours = "/sys/class/iscsi_session/session1/initiatorname"
+			if name == "device tree" { // has no UUID to make a name of
+				if got := report.Text(ours); got != "iqn.2026-01.io.github.rootlun:"+strings.ReplaceAll(GuestMAC, ":", "") {
+					t.Errorf("our name is %q", got)
+				}
+				report[ours] = initiatorName
+			}
 			checkRoot(t, report, console, port, target)
 			shows(t, console, text...)
 		})
 	}
 	row("device tree", func(s *scene, port uint16, target Target) Machine {
-		return s.machine(netroot("", port, target), iname, "ip=dhcp", "root=LABEL="+RootLabel, "rw")
+		return s.machine(netroot("", port, target), "ip=dhcp", "root=LABEL="+RootLabel, "rw")
 	}, "Machine model: linux,dummy-virt")
 	row("UEFI", func(s *scene, port uint16, target Target) Machine {
 		// QEMU adds tables to those of x86 alone. The kernel takes one from an
