@@ -27,12 +27,16 @@ func Generate(fsys fs.FS, normal, early, late string) error {
 	g := generated{}
 	g.link(path.Join(normal, "initrd-root-device.target.wants/rootlun-attach.service"), units+"rootlun-attach.service")
 	g.link(path.Join(normal, "initrd.target.wants/rootlun-handoff.service"), units+"rootlun-handoff.service")
+	root := fw.ReadRoot(fw.Sources{FS: fsys})
+	instead := root.Asks && root.Fallback != "" // another root may be mounted than root= says
 	// No disk is late as long as it is being attached: its time begins after that.
 	// The name comes behind that of what dracut makes of rd.timeout=.
-	g.write(path.Join(normal, "device.d/zz-rootlun.conf"), "[Unit]\nAfter=rootlun-attach.service\nJobTimeoutSec=0\n")
-
-	root := fw.ReadRoot(fw.Sources{FS: fsys})
-	if root.Other || root.Device != "" && root.Fallback == "" {
+	times := "[Unit]\nAfter=rootlun-attach.service\nJobTimeoutSec=0\n"
+	if instead { // that one may never come, and dracut would wait for it
+		times += "JobRunningTimeoutSec=10\n"
+	}
+	g.write(path.Join(normal, "device.d/zz-rootlun.conf"), times)
+	if root.Unknown || root.Other != "" || root.Device != "" && !instead {
 		return g.err
 	}
 	// The early folder goes before systemd-fstab-generator's unit, which waits for a
