@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rootlun/rootlun/boot/handoff"
 	"github.com/rootlun/rootlun/fw"
 )
 
@@ -27,6 +28,11 @@ func Generate(fsys fs.FS, normal, early, late string) error {
 	g := generated{}
 	g.link(path.Join(normal, "initrd-root-device.target.wants/rootlun-attach.service"), units+"rootlun-attach.service")
 	g.link(path.Join(normal, "initrd.target.wants/rootlun-handoff.service"), units+"rootlun-handoff.service")
+	// Another's network manager waits until it is known whose the NICs are.
+	for _, unit := range [...]string{"systemd-networkd.service", "systemd-networkd.socket", "systemd-networkd-wait-online.service"} {
+		g.write(path.Join(normal, unit+".d/rootlun.conf"), "[Unit]\nAfter=rootlun-attach.service\nConditionPathExists=!"+handoff.StateFile+"\n")
+	}
+
 	root := fw.ReadRoot(fw.Sources{FS: fsys})
 	instead := root.Asks && root.Fallback != "" // another root may be mounted than root= says
 	// No disk is late as long as it is being attached: its time begins after that.

@@ -14,7 +14,8 @@ import (
 const netrootWord = "netroot=iscsi:192.168.50.1::::iqn.2009-06.com.example:disk "
 
 func TestGenerate(t *testing.T) {
-	const always = "/device.d/zz-rootlun.conf /initrd-root-device.target.wants/rootlun-attach.service /initrd.target.wants/rootlun-handoff.service"
+	const always = "/device.d/zz-rootlun.conf /initrd-root-device.target.wants/rootlun-attach.service /initrd.target.wants/rootlun-handoff.service" +
+		" /systemd-networkd-wait-online.service.d/rootlun.conf /systemd-networkd.service.d/rootlun.conf /systemd-networkd.socket.d/rootlun.conf"
 	const root = "/initrd-root-fs.target.requires/sysroot.mount /sysroot.mount"
 	const early = "/initrd-root-device.target.d/50-root-device.conf " + root
 	for cmdline, want := range map[string]struct {
