@@ -50,6 +50,9 @@ func Attach(ctx context.Context, c *Console, version string) (root string, err e
 	if err != nil {
 		return "", err
 	}
+	if err := modulesFit(os.DirFS("/"), drivers.release); err != nil {
+		return "", &StepError{Step: "load drivers", Err: err}
+	}
 	path, ways, err := reachDisk(ctx, c, plan, drivers, mayHoldRoot)
 	if err != nil && plan.Failure.Fallback != "" {
 		sayFallback(c, plan, err)

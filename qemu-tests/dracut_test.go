@@ -76,7 +76,11 @@ const noShell = "rd.shell=0"
 // TestDracut059: Debian 12's dracut, with systemd in the image.
 func TestDracut059(t *testing.T) {
 	s := newSystem(t)
-	image := s.builder("debian12-builder").dracut("--no-hostonly --add rootlun")
+	b := s.builder("debian12-builder")
+	image := b.dracut(`--no-hostonly --add "rootlun iscsi"`)
+	if list := string(b.run("lsinitrd -m /initrd")); !strings.Contains(list, "\nrootlun\n") || strings.Contains(list, "\niscsi\n") {
+		t.Errorf("the module rootlun does not take the place of iscsi:\n%s", list)
+	}
 	t.Run("firmware alone", func(t *testing.T) {
 		s := newSystem(t)
 		target := s.anyTarget()
