@@ -75,6 +75,7 @@ func shellBlocks(t *testing.T) (blocks []*block) {
 //	run          this test, in a folder that has table.bin, secrets and the programs
 //	TestName     that test does (several are parted by blanks)
 //	by hand      a person has, as its commands need a machine, or change it
+//	untested     nobody has, and the page says so
 //
 // A target of make that is named there is in the Makefile.
 func TestCommands(t *testing.T) {
@@ -82,13 +83,17 @@ func TestCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests := testNames(t)
+	tests, texts := testNames(t), pages(t)
 	var run []*block
 	for _, b := range shellBlocks(t) {
 		switch words := strings.Fields(b.info); {
 		case b.info == "run":
 			run = append(run, b)
 		case b.info == "by hand":
+		case b.info == "untested":
+			if !strings.Contains(strings.ReplaceAll(texts[b.page], "```sh untested", ""), "untested") {
+				t.Errorf("%v: the page does not say that it is untested", b)
+			}
 		case len(words) == 0:
 			t.Errorf("%v: who runs this? See TestCommands", b)
 		default:
