@@ -50,6 +50,9 @@ func Attach(ctx context.Context, c *Console, version string) (root string, err e
 	if err != nil {
 		return "", err
 	}
+	if err := modulesFit(os.DirFS("/"), drivers.release); err != nil {
+		return "", &StepError{Step: "load drivers", Err: err}
+	}
 	path, ways, err := reachDisk(ctx, c, plan, drivers, mayHoldRoot)
 	if err != nil && plan.Failure.Fallback != "" {
 		sayFallback(c, plan, err)
@@ -63,7 +66,7 @@ func Attach(ctx context.Context, c *Console, version string) (root string, err e
 	sayPaths(c, all)
 	path.Root = "/dev/" + path.Disk.Name
 	root = cmp.Or(plan.Root.Device, path.Root)
-	if dev, err := lookForRoot(os.DirFS("/"), plan.Root, path.Disk.Name); err == nil {
+	if dev, err := lookForRoot(os.DirFS("/"), plan.Root, path.Disk.Name); err == nil && plan.Root.Other == "" {
 		root, path.Root, path.FSType = dev.Path, dev.Path, dev.Type
 		loadFileSystem(c, drivers.loader, dev.Type) // there may be no modprobe for the kernel to call
 	}

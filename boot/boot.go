@@ -49,6 +49,9 @@ func Init(ctx context.Context, c *Console, version string) (plan *fw.Plan, err e
 	if err != nil {
 		return plan, err
 	}
+	if other := plan.Root.Other; other != "" {
+		return plan, &StepError{Step: "read the boot configuration", Err: errors.New("root=" + other + "… is for another initramfs than this; check the kernel command line")}
+	}
 	if err := modulesFit(os.DirFS("/"), drivers.release); err != nil {
 		return plan, &StepError{Step: "load drivers", Err: err}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rootlun/rootlun/boot/handoff"
 	"github.com/rootlun/rootlun/fw"
 )
 
@@ -27,12 +28,21 @@ func Generate(fsys fs.FS, normal, early, late string) error {
 	g := generated{}
 	g.link(path.Join(normal, "initrd-root-device.target.wants/rootlun-attach.service"), units+"rootlun-attach.service")
 	g.link(path.Join(normal, "initrd.target.wants/rootlun-handoff.service"), units+"rootlun-handoff.service")
-	// No disk is late as long as it is being attached: its time begins after that.
-	// The name comes behind that of what dracut makes of rd.timeout=.
-	g.write(path.Join(normal, "device.d/zz-rootlun.conf"), "[Unit]\nAfter=rootlun-attach.service\nJobTimeoutSec=0\n")
+	// Another's network manager waits until it is known whose the NICs are.
+	for _, unit := range [...]string{"systemd-networkd.service", "systemd-networkd.socket", "systemd-networkd-wait-online.service"} {
+		g.write(path.Join(normal, unit+".d/rootlun.conf"), "[Unit]\nAfter=rootlun-attach.service\nConditionPathExists=!"+handoff.StateFile+"\n")
+	}
 
 	root := fw.ReadRoot(fw.Sources{FS: fsys})
-	if root.Other || root.Device != "" && root.Fallback == "" {
+	instead := root.Asks && root.Fallback != "" // another root may be mounted than root= says
+	// No disk is late as long as it is being attached: its time begins after that.
+	// The name comes behind that of what dracut makes of rd.timeout=.
+	times := "[Unit]\nAfter=rootlun-attach.service\nJobTimeoutSec=0\n"
+	if instead { // that one may never come, and dracut would wait for it
+		times += "JobRunningTimeoutSec=10\n"
+	}
+	g.write(path.Join(normal, "device.d/zz-rootlun.conf"), times)
+	if root.Unknown || root.Other != "" || root.Device != "" && !instead {
 		return g.err
 	}
 	// The early folder goes before systemd-fstab-generator's unit, which waits for a

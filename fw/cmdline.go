@@ -41,7 +41,7 @@ type command struct {
 	credentials string // rd.rootlun.credentials
 	root        Root
 	rootTarget  *portal // root=iscsi:…
-	otherRoot   bool    // root= was not understood
+	unknownRoot bool    // root= was not understood
 	dhcpRoot    string  // the word that lets DHCP name the target: root=dhcp or =dhcp6, netroot=dhcp or =dhcp6, netroot=iscsi, root=iscsi
 	params      []Param
 	retries     string // rd.iscsi.login_retry_max

@@ -348,7 +348,7 @@ func FuzzCmdline(f *testing.F) {
 	f.Add(`rd.iscsi.target.name=naa.52004567BA64678D rd.iscsi.target.ip=[fe80::1%eth0] rd.iscsi.target.lun=4186-9 ifname=a:52:54:00:12:34:56`)
 	f.Add("vlan=vlan5:bond0 bond=bond0:eth0,eth1::mode=1:9000 rd.route=[2001:db8::/32]:[fe80::1]:eth0 nameserver=::1 rd.peerdns=0 bootdev=vlan5")
 	f.Add("ip=BOOTIF:dhcp,auto6 ip=dhcp,1,x rd.net.timeout.dhcp=infinity team=a bridge=b")
-	f.Add("netroot=iscsi:192.168.50.1::::")
+	f.Add("netroot=iscsi:192.168.50.1:::\x00\x00") // the portal has one target
 	f.Add("netroot=iscsi:@::::iqn.2009-06.dracut:t rd.iscsi.target.ip=\"a b\" root=dhcp6 netroot=dhcp")
 	f.Fuzz(func(t *testing.T, line string) {
 		const secret = "Ope9-Sesam3-Xyz"
@@ -360,8 +360,7 @@ func FuzzCmdline(f *testing.F) {
 			t.Errorf("%q: no error, and no target or no initiator: %+v", line, p)
 		}
 		for _, g := range p.Targets {
-			_, nameErr := checkName(g.Name)
-			if g.Name != "" && nameErr != nil || g.Host == "" || g.Port == 0 || g.NIC >= len(p.NICs) { // without a name the portal is asked
+			if _, nameErr := checkName(g.Name); g.Name != "" && nameErr != nil || g.Host == "" || g.Port == 0 || g.NIC >= len(p.NICs) {
 				t.Errorf("%q: an unusable target: %+v", line, g)
 			}
 		}

@@ -107,7 +107,7 @@ func (p *Plan) warn(text string) { p.Warnings = append(p.Warnings, text) }
 
 // asks reports whether anything asks for iSCSI.
 func asks(c *command, f *firmware) bool {
-	return c.asks || c.dhcpRoot != "" || len(f.targets) > 0 || len(f.errs) > 0
+	return c.asks || c.dhcpRoot != "" || !c.root.elsewhere() && (len(f.targets) > 0 || len(f.errs) > 0)
 }
 
 // newPlan is what the command line alone decides.

@@ -364,3 +364,60 @@ func TestRefusedTableAlone(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// dracut's files give an initramfs a command line, and the kernel's comes last.
+func TestImageCmdline(t *testing.T) {
+	const secret = "secret-of-image"
+	m := tree(t, "root=LABEL=kernel ip=eth1:dhcp", nil)
+	m["etc/cmdline"] = &fstest.MapFile{Data: []byte("root=LABEL=file rd.iscsi.username=node\n")}
+	m["etc/cmdline.d/90rootlun.conf"] = &fstest.MapFile{Data: []byte("netroot=iscsi:192.168.50.1::::iqn.2009-06.dracut:t\nrd.iscsi.initiator=iqn.2009-06.dracut:host\n")}
+	m["etc/cmdline.d/95more.conf"] = &fstest.MapFile{Data: []byte("root=LABEL=folder rd.iscsi.password=" + secret)}
+	m["etc/cmdline.d/README"] = &fstest.MapFile{Data: []byte("netroot=iscsi:192.168.50.9::::iqn.2009-06.dracut:no")}
+	if _, err := Read(Sources{FS: m}); !errors.Is(err, ErrNothing) {
+		t.Errorf("on a system that is installed they are read: %v", err)
+	}
+	for _, name := range []string{"etc/initrd-release", "usr/lib/initrd-release"} {
+		image := fstest.MapFS{name: {}}
+		for file, text := range m {
+			image[file] = text
+		}
+		p, err := Read(Sources{FS: image})
+		if err != nil || len(p.Targets) != 1 || p.Targets[0].Name != "iqn.2009-06.dracut:t" || p.Targets[0].CHAP == nil || p.Targets[0].CHAP.Password != secret {
+			t.Fatalf("%+v, %v", p.Targets, err)
+		}
+		if p.Root.Device != "LABEL=kernel" || p.NICs[0].Name != "eth1" || p.Initiator.Name != "iqn.2009-06.dracut:host" {
+			t.Errorf("%+v", p)
+		}
+		for _, w := range p.Warnings {
+			if w == secretShows {
+				t.Error("a secret of the image is said to stand in /proc/cmdline")
+			}
+		}
+		image["etc/cmdline.d/96wrong.conf"] = &fstest.MapFile{Data: []byte("netroot=iscsi:nonsense")}
+		if _, err := Read(Sources{FS: image}); err == nil || !strings.HasPrefix(err.Error(), "/etc/cmdline.d/96wrong.conf: ") {
+			t.Errorf("a mistake in a file is of another place: %v", err)
+		}
+	}
+}
+
+// A root that another program understands is no mistake; where it is on no disk, the
+// firmware's target is not wanted.
+func TestOtherRoot(t *testing.T) {
+	for line, want := range map[string]string{
+		"root=live:LABEL=iso":                       "live",
+		"root=zfs:AUTO":                             "zfs",
+		"root=gpt-auto":                             "gpt-auto",
+		"root=nfs:192.168.50.1:/root":               "nothing",
+		"root=nbd:192.168.50.1:1 rd.iscsi.firmware": "nbd",
+		"root=live:LABEL=iso root=LABEL=root":       "",
+	} {
+		p, err := Read(Sources{FS: tree(t, line, table())})
+		got := p.Root.Other
+		if errors.Is(err, ErrNothing) {
+			got, err = "nothing", nil
+		}
+		if got != want || err != nil {
+			t.Errorf("%s: %q, %v", line, got, err)
+		}
+	}
+}

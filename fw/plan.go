@@ -176,7 +176,8 @@ func (p Param) String() string {
 
 // Root is the root file system and what is run from it.
 type Root struct {
-	Device   string // "LABEL=…", "UUID=…", "PARTUUID=…", "/dev/…"; empty: the LUN itself
+	Device   string // "LABEL=…", "UUID=…", "PARTUUID=…", "/dev/…"; empty: the LUN itself, or Other
+	Other    string // what root= begins with that another program of the initramfs understands: "live", "zfs", …
 	FSType   string // rootfstype=
 	Flags    string // rootflags=
 	ReadOnly bool   // true but for rw, as the kernel has it

@@ -12,18 +12,18 @@ type RootWords struct {
 	Root
 	Fallback string // as Failure.Fallback
 	Asks     bool   // the command line itself asks for iSCSI
-	Other    bool   // root= names what is neither a device's nor iSCSI's: another program's
+	Unknown  bool   // root= is not understood
 }
 
 // ReadRoot reads the command line alone. What is wrong with it is for Read to say.
 func ReadRoot(s Sources) RootWords {
 	c := readCmdline(&s)
-	return RootWords{c.root, c.failure.Fallback, c.asks || c.dhcpRoot != "", c.otherRoot}
+	return RootWords{c.root, c.failure.Fallback, c.asks || c.dhcpRoot != "", c.unknownRoot}
 }
 
 // setRoot reads root=. Nothing of it is looked up here.
 func setRoot(c *command, w word) error {
-	c.root.Device, c.rootTarget, c.otherRoot = "", nil, false // the last root= wins
+	c.root.Device, c.root.Other, c.rootTarget, c.unknownRoot = "", "", nil, false // the last root= wins
 	if strings.HasPrefix(c.dhcpRoot, "root=") {
 		c.dhcpRoot = ""
 	}
@@ -48,9 +48,27 @@ func setRoot(c *command, w word) error {
 	case value == "/dev/root": // dracut's name for whatever the network brings
 		return nil
 	}
+	if strings.Contains(otherRoots+noDisks, " "+kind+" ") {
+		c.root.Other = kind
+		return nil
+	}
 	device, err := rootDevice(value)
-	c.root.Device, c.otherRoot = device, err != nil
+	c.root.Device, c.unknownRoot = device, err != nil
 	return err
+}
+
+// What root= may begin with that another program of an initramfs understands
+// (dracut.cmdline(7), systemd-fstab-generator(8)), which finds it on a disk, and
+// which does not.
+const (
+	otherRoots = " live zfs gpt-auto tmpfs fstab "
+	noDisks    = " nfs nfs4 nbd cifs virtiofs "
+)
+
+// elsewhere says that root= is on no disk. Then iSCSI is wanted only where the
+// command line itself says so.
+func (r *Root) elsewhere() bool {
+	return r.Other != "" && strings.Contains(noDisks, " "+r.Other+" ")
 }
 
 // rootDevice reads what names a file system: a path below /dev, or a tag.

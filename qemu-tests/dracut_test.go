@@ -76,7 +76,11 @@ const noShell = "rd.shell=0"
 // TestDracut059: Debian 12's dracut, with systemd in the image.
 func TestDracut059(t *testing.T) {
 	s := newSystem(t)
-	image := s.builder("debian12-builder").dracut("--no-hostonly --add rootlun")
+	b := s.builder("debian12-builder")
+	image := b.dracut(`--no-hostonly --add "rootlun iscsi"`)
+	if list := string(b.run("lsinitrd -m /initrd")); !strings.Contains(list, "\nrootlun\n") || strings.Contains(list, "\niscsi\n") {
+		t.Errorf("the module rootlun does not take the place of iscsi:\n%s", list)
+	}
 	t.Run("firmware alone", func(t *testing.T) {
 		s := newSystem(t)
 		target := s.anyTarget()
@@ -226,4 +230,22 @@ func TestDracut106Shell(t *testing.T) {
 	report, console := s.boot(s.with(image, noShell, root, iname, "ip=dhcp"))
 	checkAttached(t, "/dev/sda / ext4 rw", report, console, port, target)
 	checkProcess(t, report)
+}
+
+// TestSystemdInitrd: systemd alone, with nothing of dracut's running in the image, as
+// mkosi makes it. root= is what dracut calls a root that the network brings.
+func TestSystemdInitrd(t *testing.T) {
+	s := newSystem(t)
+	const modules = "bash systemd systemd-initrd systemd-udevd systemd-journald systemd-tmpfiles kernel-modules udev-rules rootlun"
+	image := s.builder("debian13-builder").dracut("--no-hostonly --modules '" + modules + "'")
+	target := s.anyTarget()
+	port := s.tgt(target)
+	report, console := s.boot(s.with(image, netroot("", port, target), iname, "ip=dhcp", "root=/dev/root", "rootfstype=ext4", "rootflags=noatime,data=journal", "rw"))
+	checkAttached(t, "/dev/sda / ext4 rw,noatime", report, console, port, target)
+	if !strings.Contains(report["/proc/mounts"], ",data=journal ") {
+		t.Errorf("rootflags= is not heeded:\n%s", report["/proc/mounts"])
+	}
+	if strings.Contains(console, "dracut") {
+		t.Error("there is something of dracut's")
+	}
 }

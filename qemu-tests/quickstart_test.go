@@ -35,10 +35,10 @@ func TestFirmwareToLogin(t *testing.T) {
 	m := s.node(b.serve(s.commands("quickstart-ipxe.md")), nearMAC, "")
 	m.Reboot = true
 	o := s.powerOn(m)
-	o.logIn()
-	o.types("node-report first && echo MODULES=dep >/etc/initramfs-tools/conf.d/node && dpkg -i linux-image-*.deb && reboot")
+	o.logIn("node")
+	o.types("node-report first && " + strings.ReplaceAll(strings.TrimSpace(s.block("pxe-fleet.md", "sh TestFirmwareToLogin")), "\n", " && "))
 	o.sees("reboot: Restarting system")
-	o.logIn()
+	o.logIn("node")
 	o.types("node-report second && poweroff")
 	report := o.end()
 	first, second := checkNode(t, report, "first", "iBFT (sysfs)", ""), checkNode(t, report, "second", "iBFT (sysfs)", "")
@@ -51,14 +51,13 @@ func TestFirmwareToLogin(t *testing.T) {
 // docs/pxe-fleet.md. The machine is node 1 of it.
 func TestFleet(t *testing.T) {
 	s, b := newNode(t)
-	quickstart := s.commands("quickstart-ipxe.md")
-	far := b.serve(quickstart[:strings.LastIndex(strings.TrimSpace(quickstart), "\n")+1] + // without its DHCP server
-		s.commands("pxe-fleet.md") + "cat >/etc/dnsmasq.d/nodes.conf <<'END'\n" + s.block("pxe-fleet.md", "dnsmasq") + "END\n" +
+	disk := strings.SplitAfter(s.commands("quickstart-ipxe.md"), "\n")[:6] // less the two that s.commands leaves out
+	far := b.serve(strings.Join(disk, "") + s.commands("pxe-fleet.md") + "cat >/etc/dnsmasq.d/nodes.conf <<'END'\n" + s.block("pxe-fleet.md", "dnsmasq") + "END\n" +
 		"dnsmasq --no-daemon --conf-file=/dev/null --conf-dir=/etc/dnsmasq.d\n")
 	m := s.node(far, "52:54:00:00:01:01", NoROM)
 	m.More = []string{"-bios", "/usr/share/ovmf/OVMF.fd"}
 	o := s.powerOn(m)
-	o.logIn()
+	o.logIn("node1")
 	o.types("node-report first && poweroff")
 	checkNode(t, o.end(), "first", "iBFT (ACPI)", "1")
 }
@@ -198,13 +197,13 @@ func (o operator) types(line string) {
 	}
 }
 
-func (o operator) logIn() {
+func (o operator) logIn(node string) {
 	o.s.t.Helper()
-	o.sees("node login: ")
+	o.sees(node + " login: ")
 	o.types("root")
 	o.sees("Password: ")
 	o.types("CHANGE-ME")
-	o.sees("root@node:~#")
+	o.sees("root@" + node + ":~#")
 }
 
 // end waits for the machine's end, and returns what its node-report found.

@@ -236,7 +236,10 @@ func (p *page) target(index, nic int, t *fw.Target, showSecrets bool) {
 
 func (p *page) root(r fw.Root) {
 	device, from := r.Device, "root="
-	if device == "" {
+	switch {
+	case r.Other != "":
+		device = "by another program: " + r.Other
+	case device == "":
 		device, from = "the LUN itself, or its only file system", "default"
 	}
 	mode := "read-write"

@@ -144,7 +144,7 @@ func marshalPlan(p *fw.Plan, errs []string, showSecrets bool) []byte {
 		Initiator: initiatorJSON(p.Initiator),
 		Warnings:  p.Warnings,
 		Errors:    errs,
-		Root:      rootJSON(p.Root),
+		Root:      rootJSON{cmp.Or(p.Root.Device, p.Root.Other), p.Root.FSType, p.Root.Flags, p.Root.ReadOnly, p.Root.Init},
 		DNS:       p.DNS,
 		NoPeerDNS: p.NoPeerDNS,
 		Params:    paramTexts(p.Params, showSecrets),

@@ -35,8 +35,6 @@ cmdline() {
 }
 
 install() {
-    local unit
-
     inst_multiple rootlun
     inst_multiple -o /etc/rootlun/credentials
     if [[ $hostonly ]]; then
@@ -54,11 +52,4 @@ install() {
     inst_hook emergency 90 "$moddir/emergency-rootlun.sh"
     inst_multiple "$systemdsystemunitdir"/rootlun-{attach,handoff}.service
     ln_r "$(find_binary rootlun)" "$systemdutildir/system-generators/rootlun-generator"
-    # Another's network manager waits until it is known whose the NICs are.
-    for unit in systemd-networkd.service systemd-networkd.socket systemd-networkd-wait-online.service; do
-        dracut_module_included systemd-networkd || break
-        mkdir -p "$initdir$systemdsystemunitdir/$unit.d"
-        printf '%s\n' '[Unit]' After=rootlun-attach.service 'ConditionPathExists=!/run/rootlun/state.json' \
-            > "$initdir$systemdsystemunitdir/$unit.d/rootlun.conf"
-    done
 }

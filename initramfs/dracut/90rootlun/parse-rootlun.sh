@@ -18,5 +18,8 @@ if [ $? -ne 21 ]; then
             root=rootlun rootok=1
             ;;
     esac
+    if getarg rd.rootlun.fallback= > /dev/null; then # the root may be another than root= says
+        rm -f "$hookdir"/initqueue/finished/devexists-*.sh "$hookdir"/emergency/80-*.sh
+    fi
     [ -n "$DRACUT_SYSTEMD" ] || echo '[ -h /run/rootlun/root ]' > "$hookdir/initqueue/finished/rootlun.sh"
 fi
