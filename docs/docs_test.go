@@ -35,7 +35,8 @@ func pages(t *testing.T) map[string]string {
 	return texts
 }
 
-// block is one between ``` and ```: `sh` and what follows it, and its lines.
+// block is one between ```sh, or ```bash, and ```: what stands behind that, and its
+// lines.
 type block struct {
 	page string
 	line int
@@ -54,8 +55,9 @@ func shellBlocks(t *testing.T) (blocks []*block) {
 			fence := strings.HasPrefix(strings.TrimSpace(line), "```")
 			switch {
 			case fence && !inside:
-				if info, ok := strings.CutPrefix(strings.TrimSpace(line), "```sh"); ok {
-					b = &block{page: page, line: i + 1, info: strings.TrimSpace(info)}
+				language, info, _ := strings.Cut(strings.TrimSpace(line), " ")
+				if language == "```sh" || language == "```bash" {
+					b = &block{page: page, line: i + 1, info: info}
 					blocks = append(blocks, b)
 				}
 			case fence:
@@ -70,7 +72,7 @@ func shellBlocks(t *testing.T) (blocks []*block) {
 	return blocks
 }
 
-// TestCommands: each block of commands says behind ```sh who runs it:
+// TestCommands: each block of commands says behind ```sh or ```bash who runs it:
 //
 //	run          this test, in a folder that has table.bin, secrets and the programs
 //	TestName     that test does (several are parted by blanks)
@@ -91,7 +93,7 @@ func TestCommands(t *testing.T) {
 			run = append(run, b)
 		case b.info == "by hand":
 		case b.info == "untested":
-			if !strings.Contains(strings.ReplaceAll(texts[b.page], "```sh untested", ""), "untested") {
+			if !strings.Contains(texts[b.page], "(untested)") {
 				t.Errorf("%v: the page does not say that it is untested", b)
 			}
 		case len(words) == 0:
