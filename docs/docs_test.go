@@ -35,7 +35,8 @@ func pages(t *testing.T) map[string]string {
 	return texts
 }
 
-// block is one between ``` and ```: `sh` and what follows it, and its lines.
+// block is one between ```sh, or ```bash, and ```: what stands behind that, and its
+// lines.
 type block struct {
 	page string
 	line int
@@ -54,8 +55,9 @@ func shellBlocks(t *testing.T) (blocks []*block) {
 			fence := strings.HasPrefix(strings.TrimSpace(line), "```")
 			switch {
 			case fence && !inside:
-				if info, ok := strings.CutPrefix(strings.TrimSpace(line), "```sh"); ok {
-					b = &block{page: page, line: i + 1, info: strings.TrimSpace(info)}
+				language, info, _ := strings.Cut(strings.TrimSpace(line), " ")
+				if language == "```sh" || language == "```bash" {
+					b = &block{page: page, line: i + 1, info: info}
 					blocks = append(blocks, b)
 				}
 			case fence:
@@ -70,11 +72,12 @@ func shellBlocks(t *testing.T) (blocks []*block) {
 	return blocks
 }
 
-// TestCommands: each block of commands says behind ```sh who runs it:
+// TestCommands: each block of commands says behind ```sh or ```bash who runs it:
 //
 //	run          this test, in a folder that has table.bin, secrets and the programs
 //	TestName     that test does (several are parted by blanks)
 //	by hand      a person has, as its commands need a machine, or change it
+//	untested     nobody has, and the page says so
 //
 // A target of make that is named there is in the Makefile.
 func TestCommands(t *testing.T) {
@@ -82,13 +85,17 @@ func TestCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests := testNames(t)
+	tests, texts := testNames(t), pages(t)
 	var run []*block
 	for _, b := range shellBlocks(t) {
 		switch words := strings.Fields(b.info); {
 		case b.info == "run":
 			run = append(run, b)
 		case b.info == "by hand":
+		case b.info == "untested":
+			if !strings.Contains(texts[b.page], "(untested)") {
+				t.Errorf("%v: the page does not say that it is untested", b)
+			}
 		case len(words) == 0:
 			t.Errorf("%v: who runs this? See TestCommands", b)
 		default:
