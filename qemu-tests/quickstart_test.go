@@ -220,6 +220,9 @@ func (o operator) end() Report {
 	return report
 }
 
+// broken is what the kernel says of a root that was lost.
+var broken = regexp.MustCompile(".*(I/O error|EXT4-fs error).*")
+
 // checkNode checks what a node was found to be, and returns its kernel's release.
 // The firmware's table comes from there, and its names end in number.
 func checkNode(t *testing.T, report Report, when, table, number string) (release string) {
@@ -248,7 +251,7 @@ func checkNode(t *testing.T, report Report, when, table, number string) (release
 	}
 	got := map[string]any{
 		"system": text("systemctl is-system-running --wait"), "failed units": text("systemctl --failed --no-legend --plain"),
-		"errors": text("dmesg --level=err,crit,alert,emerg"), "root": strings.Join(strings.Fields(mounted), " "),
+		"errors": broken.FindString(text("dmesg --level=err,crit,alert,emerg")), "root": strings.Join(strings.Fields(mounted), " "),
 		"safe": status.Safe, "manager": status.Manager,
 		"initiator": state.Initiator, "target": state.Target.Name,
 		"portal": state.Target.Portal, "LUN": state.Target.LUN, "target from": state.Target.From, "NIC from": state.NIC.From,
