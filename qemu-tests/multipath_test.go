@@ -143,9 +143,10 @@ func TestWhicheverNIC(t *testing.T) {
 	if !bytes.Contains([]byte(report["$ ip address"]), []byte("10.7.0.")) {
 		t.Errorf("addresses:\n%s", report["$ ip address"])
 	}
-	for _, nic := range []string{"eth0", "eth2"} {
-		if got := report.Text("/sys/class/net/" + nic + "/operstate"); got != "down" {
-			t.Errorf("%s, which led nowhere, is %s", nic, got)
+	for _, nic := range []string{"eth0", "eth1", "eth2"} {
+		mac, state := report.Text("/sys/class/net/"+nic+"/address"), report.Text("/sys/class/net/"+nic+"/operstate")
+		if (mac == plugMACs[1]) != (state == "up") {
+			t.Errorf("%s, %s, is %q", nic, mac, state)
 		}
 	}
 }
