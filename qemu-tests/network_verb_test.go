@@ -50,7 +50,7 @@ func TestNetworkAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := s.wired(s.cable(far.Segments[0], nil), "ip=eth0:dhcp", "rd.net.timeout.dhcp=3", "rd.iscsi.initiator="+initiatorName,
+	m := s.wired(s.cable(far.Segments[0], nil), "ip=eth0:dhcp", "rd.net.timeout.dhcp=3", "rd.rootlun.timeout=5", "rd.iscsi.initiator="+initiatorName,
 		"netroot=iscsi:10.7.0.1:::1:"+targetName, "quiet")
 	m.Initrd = image
 	r := s.start(m)
