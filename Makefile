@@ -11,7 +11,7 @@ export CGO_ENABLED := 0
 
 FUZZTIME ?= 30s
 
-.PHONY: build packages test test-systems demo lint fuzz bench size
+.PHONY: build packages test test-systems test-survival test-others demo lint fuzz bench size
 build:
 	@scripts/setup
 	@scripts/build
@@ -24,8 +24,12 @@ test:
 test-systems: # whole distributions boot, which takes minutes
 	@scripts/setup test systems
 	@scripts/systems
-	ROOTLUN_SYSTEMS=1 ROOTLUN_REQUIRE_TOOLS=1 go test -count=1 -timeout=40m -skip Survival ./qemu-tests
-	ROOTLUN_SYSTEMS=1 ROOTLUN_REQUIRE_TOOLS=1 go test -count=1 -timeout=30m -parallel=9 -run Survival ./qemu-tests # they wait more than they compute
+	@$(MAKE) --no-print-directory -j2 -O test-survival test-others
+systems := ROOTLUN_SYSTEMS=1 ROOTLUN_REQUIRE_TOOLS=1 go test -count=1 -timeout=40m
+test-survival: # all at once, and beside the others: they wait more than they compute
+	$(systems) -parallel=9 -run Survival ./qemu-tests
+test-others:
+	$(systems) -skip Survival ./qemu-tests
 demo:
 	@scripts/setup boot
 	@go run ./qemu-tests/demo $(shell)

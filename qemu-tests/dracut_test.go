@@ -212,7 +212,6 @@ func TestDracut106(t *testing.T) {
 	})
 	t.Run("Debian 13", func(t *testing.T) {
 		s := newSystem(t)
-		s.extend(2 * limit)
 		m := s.systemMachine("debian13-networkd", "static")
 		m.Kernel, m.Initrd = image.Kernel, image.Initrd
 		m.Cmdline = append(m.Cmdline[1:], noShell)

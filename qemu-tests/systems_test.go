@@ -13,11 +13,13 @@ import (
 )
 
 // newSystem is newScene for a test that boots a whole distribution, which
-// `make test-systems` runs.
+// `make test-systems` runs, beside many others.
 func newSystem(t *testing.T) *scene {
 	t.Helper()
 	wholeSystems(t)
-	return makeScene(t)
+	s := makeScene(t)
+	s.extend(3 * limit)
+	return s
 }
 
 // wholeSystems skips a test of what takes minutes, unless it is asked for.

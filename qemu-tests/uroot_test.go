@@ -14,7 +14,6 @@ import (
 // boots what that makes.
 func TestURoot(t *testing.T) {
 	s := newSystem(t)
-	s.extend(2 * limit) // there may be all of u-root to fetch and compile
 	blocks := shellBlocks(t, filepath.Join(s.Repo, "initramfs/u-root/README.md"))
 	if len(blocks) != 3 {
 		t.Fatalf("%d blocks of commands; want how it is built, with which modules, and what it runs", len(blocks))
