@@ -18,11 +18,11 @@ import (
 // the same time are no matter.
 //
 // It returns what to mount as the root: the device of its file system, or what root=
-// says where that is made of the disk; the disk, where nothing says more. Where the
-// target is not there, and rd.rootlun.fallback= names a disk of this machine, it
-// returns that, and has said so. errors.Is finds fw.ErrNothing where nothing asks for
-// iSCSI, which is known before any driver is loaded but the one that shows the
-// firmware's table.
+// says where that is made of the disk, as it may be where the image has dm-multipath;
+// the disk, where nothing says more. Where the target is not there, and
+// rd.rootlun.fallback= names a disk of this machine, it returns that, and has said so.
+// errors.Is finds fw.ErrNothing where nothing asks for iSCSI, which is known before any
+// driver is loaded but the one that shows the firmware's table.
 func Attach(ctx context.Context, c *Console, version string) (root string, err error) {
 	drivers, err := newDrivers()
 	if err != nil {
@@ -67,7 +67,10 @@ func Attach(ctx context.Context, c *Console, version string) (root string, err e
 	path.Root = "/dev/" + path.Disk.Name
 	root = cmp.Or(plan.Root.Device, path.Root)
 	if dev, err := lookForRoot(os.DirFS("/"), plan.Root, path.Disk.Name); err == nil && plan.Root.Other == "" {
-		root, path.Root, path.FSType = dev.Path, dev.Path, dev.Type
+		path.Root, path.FSType = dev.Path, dev.Type
+		if plan.Root.Device == "" || !mapsPaths(os.DirFS("/")) {
+			root = dev.Path
+		}
 		loadFileSystem(c, drivers.loader, dev.Type) // there may be no modprobe for the kernel to call
 	}
 	c.Step("handoff", "the initramfs mounts %s", root)

@@ -76,7 +76,18 @@ func multipath(plan *fw.Plan, t *fw.Target, image fs.FS) bool {
 			ways++
 		}
 	}
-	return ways > 1 && (exists(image, "sbin/multipathd") || exists(image, "usr/sbin/multipathd"))
+	return ways > 1 && mapsPaths(image)
+}
+
+// mapsPaths says whether an image has what puts several ways to a unit together.
+// Debian 12's has no daemon, but the program that does it once.
+func mapsPaths(image fs.FS) bool {
+	for _, name := range [...]string{"sbin/multipathd", "usr/sbin/multipathd", "sbin/multipath", "usr/sbin/multipath"} {
+		if exists(image, name) {
+			return true
+		}
+	}
+	return false
 }
 
 func loginCHAP(c *fw.CHAP) *login.CHAP {

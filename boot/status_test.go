@@ -155,6 +155,7 @@ func TestMultipathTimers(t *testing.T) {
 	}{
 		{"", []fw.Target{a, b}, multipathd, true},
 		{"auto", []fw.Target{a, b}, fstest.MapFS{"sbin/multipathd": {}}, true},
+		{"auto", []fw.Target{a, b}, fstest.MapFS{"usr/sbin/multipath": {}}, true},
 		{"auto", []fw.Target{a, b}, plain, false},
 		{"auto", []fw.Target{a}, multipathd, false},
 		{"auto", []fw.Target{a, otherUnit}, multipathd, false},

@@ -9,9 +9,9 @@ import (
 )
 
 // initramfsTools makes an image as an administrator of that Debian does who has
-// installed rootlun beside open-iscsi, and returns it with that system's kernel. It
-// has that credential file.
-func (s *scene) initramfsTools(name, credentials string) (kernel, image string) {
+// installed rootlun beside open-iscsi, and has done before what those commands do, and
+// returns it with that system's kernel. It has that credential file.
+func (s *scene) initramfsTools(name, credentials, before string) (kernel, image string) {
 	s.t.Helper()
 	b := s.builder(name)
 	b.put(s.deb(), "/root/rootlun.deb")
@@ -20,6 +20,7 @@ func (s *scene) initramfsTools(name, credentials string) (kernel, image string) 
 		s.t.Fatal(err)
 	}
 	b.put(file, "/etc/rootlun/credentials")
+	b.run(before)
 	b.run("chmod 600 /etc/rootlun/credentials; echo ISCSI_TARGET_GROUP=1 >/etc/iscsi/iscsi.initramfs; dpkg --no-triggers -i /root/rootlun.deb; update-initramfs -u -k all")
 	files := string(b.run("stat -c %a /boot/initrd.img-*; lsinitramfs -l /boot/initrd.img-* | grep -e credentials -e iscsistart -e iscsi.initramfs -e etc/iscsi/"))
 	if !strings.HasPrefix(files, "600\n") || !strings.Contains(files, "\n-rw-------") || !strings.Contains(files, "etc/iscsi.initramfs") || strings.Count(files, "\n") != 3 {
@@ -100,7 +101,7 @@ node.session.auth.password_in = secret-of-target
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSystem(t)
-			kernel, image := s.initramfsTools(name, credentials)
+			kernel, image := s.initramfsTools(name, credentials, "")
 			for name, boot := range rows {
 				t.Run(name, func(t *testing.T) {
 					s := newSystem(t)
@@ -112,5 +113,35 @@ node.session.auth.password_in = secret-of-target
 				})
 			}
 		})
+	}
+}
+
+// TestInitramfsToolsMultipath has two ways to the root, which the image puts together.
+func TestInitramfsToolsMultipath(t *testing.T) {
+	s := newSystem(t)
+	kernel, image := s.initramfsTools("debian13-builder", "", `dpkg --no-triggers -i /root/later/*.deb
+printf 'defaults {\n find_multipaths greedy\n}\n' >/etc/multipath.conf`)
+	far := s.far([]string{"10.7.0.1/24"}, []string{"10.8.0.1/24"})
+	target := s.target()
+	s.farTGT(far, target)
+	table := s.twoPaths(target, [2]string{"10.7.0.9/24", "10.8.0.9/24"}, [2]string{"10.7.0.1", "10.8.0.1"})
+	m := s.byTable(s.cable(far.Segments[0], nil), table, "root=UUID="+RootUUID)
+	m.Plugs = append(m.Plugs, Plug{Cable: s.cable(far.Segments[1], nil), MAC: plugMACs[1]})
+	m.Kernel, m.Initrd = kernel, image
+	report, console := s.boot(m)
+	shows(t, console, "the initramfs mounts UUID="+RootUUID)
+	if mounts := report["/proc/mounts"]; !strings.Contains(mounts, "\n/dev/mapper/") {
+		t.Errorf("the root is not dm-multipath's:\n%s", mounts)
+	}
+	for _, path := range statePaths(t, report) {
+		if path.Disk == "" {
+			t.Errorf("path %+v", path)
+		}
+	}
+	timeouts := report.Match("/sys/class/iscsi_session/*/recovery_tmo")
+	for _, name := range timeouts {
+		if timeout := report.Text(name); len(timeouts) != 2 || timeout != "5" {
+			t.Errorf("%s is %s", name, timeout)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -248,6 +249,8 @@ func checkNode(t *testing.T, report Report, when, table, number string) (release
 		"system": "running", "failed units": "", "errors": "", "root": "/dev/sda2 ext4 rw", "safe": true, "manager": "rootlun keep",
 		"initiator": "iqn.2009-06.com.example:host" + number, "target": "iqn.2009-06.com.example:node" + number,
 		"portal": "192.168.50.1:3260", "LUN": uint64(1), "target from": table, "NIC from": table,
+		"needs": fmt.Sprintf("netroot=iscsi:192.168.50.1::3260:1:iqn.2009-06.com.example:node%s\nifname=%s:%s ip=%s:dhcp\nrd.iscsi.initiator=iqn.2009-06.com.example:host%s",
+			number, state.NIC.Name, state.NIC.MAC, state.NIC.Name, number),
 	}
 	got := map[string]any{
 		"system": text("systemctl is-system-running --wait"), "failed units": text("systemctl --failed --no-legend --plain"),
@@ -255,6 +258,7 @@ func checkNode(t *testing.T, report Report, when, table, number string) (release
 		"safe": status.Safe, "manager": status.Manager,
 		"initiator": state.Initiator, "target": state.Target.Name,
 		"portal": state.Target.Portal, "LUN": state.Target.LUN, "target from": state.Target.From, "NIC from": state.NIC.From,
+		"needs": text("needs"),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the %s boot differs (-want +got):\n%s", when, diff)

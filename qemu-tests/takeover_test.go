@@ -80,7 +80,7 @@ func TestTakeover(t *testing.T) {
 			m := s.wired(s.cable(far.Segments[0], nil), "ip=dhcp", "root=LABEL="+RootLabel, row.mode, "systemd.show_status=1", row.more,
 				"rd.iscsi.initiator="+initiatorName, fmt.Sprintf("netroot=iscsi:%s:%s:%s:%s@10.7.0.1:::1:%s", user, secret, userIn, secretIn, targetName))
 			if row.tools != "" {
-				m.Kernel, m.Initrd = s.initramfsTools(row.tools, "")
+				m.Kernel, m.Initrd = s.initramfsTools(row.tools, "", "")
 			}
 			r, err := s.Start(s.ctx, m)
 			if err != nil {
