@@ -35,7 +35,7 @@ func (b *builder) dracut(options string) Machine {
 			}
 		}
 	}
-	b.run("dracut --quiet --force --compress zstd " + options + " /initrd $(ls /lib/modules)")
+	b.run("dracut --quiet --force --compress 'zstd -1' " + options + " /initrd $(ls /lib/modules)")
 	return b.machine("/initrd")
 }
 

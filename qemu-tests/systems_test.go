@@ -77,7 +77,6 @@ func TestNetworkManagers(t *testing.T) {
 		{"debian12-networkmanager", "DHCPv6", "fd07::177", "eth0", ""},
 		{"debian12-networkmanager", "bond", "10.7.0.1", "eth0 eth1 bond0", ""},
 		{"debian12-ifupdown", "DHCP", "10.7.0.1", "eth0", ""},
-		{"debian13-networkd", "static", "10.7.0.50", "eth0", ""},
 		{"debian13-networkd", "RA", slaac6, "eth0", ""},
 	} {
 		t.Run(row.system+"/"+row.network, func(t *testing.T) {
