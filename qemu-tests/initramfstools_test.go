@@ -1,11 +1,14 @@
 package qemutests
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rootlun/rootlun/boot/handoff"
 )
 
 // initramfsTools makes an image as an administrator of that Debian does who has
@@ -20,8 +23,7 @@ func (s *scene) initramfsTools(name, credentials, before string) (kernel, image 
 		s.t.Fatal(err)
 	}
 	b.put(file, "/etc/rootlun/credentials")
-	b.run(before)
-	b.run("chmod 600 /etc/rootlun/credentials; echo ISCSI_TARGET_GROUP=1 >/etc/iscsi/iscsi.initramfs; dpkg --no-triggers -i /root/rootlun.deb; update-initramfs -u -k all")
+	b.run(before + "\nchmod 600 /etc/rootlun/credentials; echo ISCSI_TARGET_GROUP=1 >/etc/iscsi/iscsi.initramfs; dpkg --no-triggers -i /root/rootlun.deb; update-initramfs -u -k all")
 	files := string(b.run("stat -c %a /boot/initrd.img-*; lsinitramfs -l /boot/initrd.img-* | grep -e credentials -e iscsistart -e iscsi.initramfs -e etc/iscsi/"))
 	if !strings.HasPrefix(files, "600\n") || !strings.Contains(files, "\n-rw-------") || !strings.Contains(files, "etc/iscsi.initramfs") || strings.Count(files, "\n") != 3 {
 		s.t.Errorf("the image's mode, and of what is in it:\n%s", files)
@@ -133,14 +135,21 @@ printf 'defaults {\n find_multipaths greedy\n}\n' >/etc/multipath.conf`)
 	if mounts := report["/proc/mounts"]; !strings.Contains(mounts, "\n/dev/mapper/") {
 		t.Errorf("the root is not dm-multipath's:\n%s", mounts)
 	}
-	for _, path := range statePaths(t, report) {
+	var state handoff.State // multipath sets the kernel's timers to its own
+	if err := json.Unmarshal([]byte(report.Text(handoff.StateFile)), &state); err != nil || len(state.Paths) != 2 || state.Session.Timers != "multipath" {
+		t.Errorf("%v; state.json: %s", err, report.Text(handoff.StateFile))
+	}
+	for _, path := range state.Paths {
 		if path.Disk == "" {
 			t.Errorf("path %+v", path)
 		}
 	}
 	timeouts := report.Match("/sys/class/iscsi_session/*/recovery_tmo")
+	if len(timeouts) != 2 {
+		t.Errorf("%d sessions", len(timeouts))
+	}
 	for _, name := range timeouts {
-		if timeout := report.Text(name); len(timeouts) != 2 || timeout != "5" {
+		if timeout := report.Text(name); timeout != "5" {
 			t.Errorf("%s is %s", name, timeout)
 		}
 	}

@@ -139,7 +139,7 @@ func TestBondLosesALeg(t *testing.T) {
 	other := &sent[1-first]
 	before := other.Load()
 	report, console := s.booted(r)
-	shows(t, console, "storage.5 (VLAN 5 over bond0, bond of eth0 and eth1, ")
+	shows(t, console, "storage.5 (VLAN 5 over bond0, bond of eth0 and eth1, "+strings.TrimRight(nearMAC, "0"))
 	s.has(report, "$ ip address", "scope global storage.5")
 	if state := report.Text("/sys/class/net/eth0/operstate"); state == "up" {
 		t.Errorf("eth0, the primary, is %s at the end", state)

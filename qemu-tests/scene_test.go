@@ -79,10 +79,11 @@ func newScene(t *testing.T) *scene {
 	if os.Getenv("ROOTLUN_SYSTEMS") != "" {
 		t.Skip("make test runs it, without ROOTLUN_SYSTEMS")
 	}
-	return makeScene(t)
+	return makeScene(t, limit)
 }
 
-func makeScene(t *testing.T) *scene {
+// makeScene makes the scene of a test that may take that long.
+func makeScene(t *testing.T, limit time.Duration) *scene {
 	t.Helper()
 	t.Parallel()
 	if testing.Short() {

@@ -17,9 +17,7 @@ import (
 func newSystem(t *testing.T) *scene {
 	t.Helper()
 	wholeSystems(t)
-	s := makeScene(t)
-	s.extend(3 * limit)
-	return s
+	return makeScene(t, 3*limit)
 }
 
 // wholeSystems skips a test of what takes minutes, unless it is asked for.
